@@ -1,0 +1,40 @@
+//! The ground that every tidewire state machine stands on.
+//!
+//! - [`Time`], [`UnixTime`], [`Role`], [`Seed`]: what a pure machine must be given, because it may not ask for it.
+//! - [`Machine`] and [`EventMachine`]: the two shapes of machine, and the laws that both keep.
+//! - [`laws`] (feature `laws`): a checker that runs any machine through the laws, ours or yours.
+//!
+//! # The laws
+//!
+//! 1. **Nothing hidden.** No I/O, clock, entropy, thread, global or hash order inside. `now` and the seed are
+//!    arguments. The same inputs give the same outputs, byte for byte, in any process.
+//! 2. **The caller owns the buffers.** A byte machine consumes from `rx` and appends to `tx` within the call. After any
+//!    call returns, everything in `tx` may be sent, also after an error. What it did not consume stays in `rx` for the
+//!    next stage. It never reads past its last byte.
+//! 3. **The deadline is true.** `deadline()` is O(1) and never later than the moment when the machine has something to
+//!    do or to say. Calling early, late or twice is harmless.
+//! 4. **Any order is legal.** Forgetting to poll delays, never corrupts. Local misuse is a typed error. Nothing that the
+//!    remote sends, and no order of calls, can panic.
+//! 5. **Remote faults are final and sticky.** The error says which rule was broken; bytes that tell the remote so are
+//!    already in `tx`. Local errors are separate small enums, and recoverable.
+//! 6. **Everything has a named cap.** Every queue, map, buffer and retry is a field of a config struct with a documented
+//!    default. `memory_used()` tells the truth. The work of one call is linear in `rx.len()`. Above `max_tx` bytes in
+//!    `tx` a machine stops consuming and writes return short.
+//! 7. **Splitting changes nothing.** Any way of cutting the same input gives the same output bytes and the same events,
+//!    data taken as concatenated bytes.
+//! 8. **Ids are small.** Connections, dials and streams at the edges are small `Copy` newtypes; nothing is boxed,
+//!    generic over I/O, or tied to the lifetime of a socket.
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+
+mod machine;
+mod role;
+mod seed;
+mod time;
+
+pub use machine::{EventMachine, Machine};
+pub use role::Role;
+pub use seed::Seed;
+pub use time::{Time, UnixTime};
