@@ -1,6 +1,8 @@
 //! The ground that every tidewire state machine stands on.
 //!
 //! - [`Time`], [`UnixTime`], [`Role`], [`Seed`]: what a pure machine must be given, because it may not ask for it.
+//! - [`PeerId`], [`Keypair`], [`PublicKey`], [`SignedEnvelope`], [`PeerRecord`]: who a peer is, and proof that it said something.
+//! - [`decode_frame`], [`encode_frame`], [`decode_message`], [`encode_message`]: frames that begin with their length.
 //! - [`Machine`] and [`EventMachine`]: the two shapes of machine, and the laws that both keep.
 //! - [`laws`] (feature `laws`): a checker that runs any machine through the laws, ours or yours.
 //!
@@ -29,12 +31,40 @@
 
 extern crate alloc;
 
+#[cfg(any(test, feature = "libp2p-identity"))]
+mod convert;
+mod envelope;
+mod frame;
+mod keys;
+#[cfg(feature = "laws")]
+pub mod laws;
 mod machine;
+mod multiaddr;
+mod multibase;
+mod peer_id;
+mod peer_record;
+mod protobuf;
 mod role;
 mod seed;
 mod time;
 
+#[cfg(any(test, feature = "libp2p-identity"))]
+pub use convert::ConvertKeypairError;
+pub use envelope::{EnvelopeError, SignedEnvelope};
+pub use frame::{
+    FrameError, FrameHeader, MAX_VARINT_LEN, VarintError, decode_frame, decode_frame_header, decode_varint,
+    encode_frame, encode_varint,
+};
+pub use keys::{
+    DerError, EcdsaPublicKey, Ed25519PublicKey, KeyError, KeyType, Keypair, PublicKey, RsaPublicKey,
+    Secp256k1PublicKey, VerifyError,
+};
 pub use machine::{EventMachine, Machine};
+pub use multiaddr::{Component, Components, Multiaddr, MultiaddrError, MultiaddrFault, Multihash, Reach, Transport};
+pub use multibase::BaseError;
+pub use peer_id::{ParsePeerIdError, PeerId, PeerIdError};
+pub use peer_record::{PeerRecord, PeerRecordError};
+pub use protobuf::{MessageError, decode_message, encode_message};
 pub use role::Role;
 pub use seed::Seed;
 pub use time::{Time, UnixTime};

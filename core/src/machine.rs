@@ -25,12 +25,8 @@ pub trait Machine {
     ///
     /// # Errors
     /// The remote broke a rule. Every further call returns the same error and changes nothing.
-    fn advance(
-        &mut self,
-        now: Time,
-        rx: &mut BytesMut,
-        tx: &mut BytesMut,
-    ) -> Result<Option<Self::Output>, Self::Error>;
+    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut)
+    -> Result<Option<Self::Output>, Self::Error>;
 
     /// As [`advance`](Machine::advance), when nothing will ever be added to `rx` again.
     ///

@@ -1,7 +1,9 @@
 //! The libp2p connection upgrade as pure state machines.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 
+pub mod crypto;
 pub mod muxer;
 pub mod security;

@@ -1,5 +1,9 @@
 //! What a stream multiplexer is to the stages around it: many streams on one pair of byte sequences.
 
+pub mod mplex;
+mod queue;
+pub mod yamux;
+
 use bytes::BytesMut;
 use core::time::Duration;
 use tidewire_core::Time;

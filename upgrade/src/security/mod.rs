@@ -1,5 +1,15 @@
 //! What a secured connection is to the stages above it: records in, records out.
 
+pub mod noise;
+pub mod plaintext;
+pub mod psk;
+
+mod choice;
+mod proto;
+
+pub use choice::{Cipher, Handshake, Secured, Security, SecurityError};
+pub use proto::Malformed;
+
 use bytes::BytesMut;
 
 /// A cipher that is past its handshake: opens records in place and seals records in place.

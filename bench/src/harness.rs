@@ -1,0 +1,188 @@
+//! How a row is measured.
+//!
+//! All contenders of a row take turns within one process: in each round everyone runs once, for about the same time, in
+//! rotating order. A figure is the median over the rounds; a ratio is the median of the rounds' ratios, so that whatever
+//! slows the machine down for a while slows both sides of it. Time is the thread's processor time, except in rows that
+//! use several threads. Allocations are counted in a round of their own.
+
+use crate::alloc::{self, Count};
+use crate::budget::Budget;
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// How thorough to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Rounds in a row.
+    pub rounds: usize,
+    /// How long a contender runs in a round.
+    pub turn: Duration,
+}
+
+impl Effort {
+    /// What figures are quoted from.
+    pub const FULL: Effort = Effort { rounds: 31, turn: Duration::from_millis(15) };
+    /// Whether everything still runs.
+    pub const QUICK: Effort = Effort { rounds: 3, turn: Duration::from_millis(4) };
+}
+
+/// What one operation is, for the figures.
+#[derive(Clone, Copy, Debug)]
+pub enum Unit {
+    /// Shown as time.
+    Time,
+    /// Shown as operations a second.
+    Rate,
+    /// Shown as bytes a second; so many bytes each.
+    Bytes(usize),
+}
+
+/// What measures time.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// The processor time of this thread.
+    Thread,
+    /// The wall's.
+    Wall,
+}
+
+impl Clock {
+    fn time(self, what: impl FnOnce()) -> Duration {
+        let id = match self {
+            Clock::Thread => ClockId::ThreadCPUTime,
+            Clock::Wall => ClockId::Monotonic,
+        };
+        let now = || {
+            let time = clock_gettime(id);
+            Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+        };
+        let start = now();
+        what();
+        now() - start
+    }
+}
+
+/// Someone to measure: does so many operations.
+pub struct Contender {
+    /// `ours`, `rust`, `bare`, ...
+    pub name: &'static str,
+    run: Box<dyn FnMut(u64)>,
+}
+
+impl Contender {
+    /// `run` does as many operations as it is told.
+    pub fn new(name: &'static str, run: impl FnMut(u64) + 'static) -> Self {
+        Contender { name, run: Box::new(run) }
+    }
+
+    /// The name, and what runs.
+    pub fn into_parts(self) -> (&'static str, Box<dyn FnMut(u64)>) {
+        (self.name, self.run)
+    }
+}
+
+/// A row before it is measured.
+pub struct Contest {
+    /// What is measured.
+    pub name: String,
+    /// What its operation is.
+    pub unit: Unit,
+    /// What measures it.
+    pub clock: Clock,
+    /// Ours first, if it is there.
+    pub contenders: Vec<Contender>,
+    /// What ours must reach.
+    pub budgets: Vec<Budget>,
+}
+
+/// A measured contender.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Whose.
+    pub name: &'static str,
+    /// Median nanoseconds an operation. 0 where time is not the point.
+    pub nanos: f64,
+    /// Nanoseconds an operation, by round.
+    pub rounds: Vec<f64>,
+    /// Allocations an operation.
+    pub allocations: f64,
+    /// Allocated bytes an operation.
+    pub allocated: f64,
+    /// Bytes that stay allocated for each, structs included. For rows about memory.
+    pub held: Option<f64>,
+}
+
+/// A measured row.
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// What its operation is.
+    pub unit: Unit,
+    /// Contenders.
+    pub figures: Vec<Figure>,
+    /// What ours must reach.
+    pub budgets: Vec<Budget>,
+    /// Why a contender is not there.
+    pub note: Option<&'static str>,
+}
+
+impl Row {
+    /// The figure of `name`.
+    pub fn figure(&self, name: &str) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.name == name)
+    }
+
+    /// How many times faster `a` is than `b`.
+    pub fn speed(&self, a: &str, b: &str) -> Option<f64> {
+        let (a, b) = (self.figure(a)?, self.figure(b)?);
+        Some(median(a.rounds.iter().zip(&b.rounds).map(|(a, b)| b / a).collect()))
+    }
+}
+
+/// Measures.
+pub fn run(mut contest: Contest, effort: Effort) -> Row {
+    let counts: Vec<u64> =
+        contest.contenders.iter_mut().map(|one| calibrate(one, contest.clock, effort.turn)).collect();
+    let mut rounds = vec![Vec::new(); counts.len()];
+    for round in 0..effort.rounds {
+        for turn in 0..counts.len() {
+            let at = (turn + round) % counts.len();
+            let took = contest.clock.time(|| (contest.contenders[at].run)(counts[at]));
+            rounds[at].push(took.as_nanos() as f64 / counts[at] as f64);
+        }
+    }
+    let mut figures = Vec::new();
+    for ((mut one, rounds), n) in contest.contenders.into_iter().zip(rounds).zip(counts) {
+        let ((), Count { calls, bytes, .. }) = alloc::count(|| (one.run)(n));
+        figures.push(Figure {
+            name: one.name,
+            nanos: median(rounds.clone()),
+            rounds,
+            allocations: calls as f64 / n as f64,
+            allocated: bytes as f64 / n as f64,
+            held: None,
+        });
+    }
+    Row { name: contest.name, unit: contest.unit, figures, budgets: contest.budgets, note: None }
+}
+
+/// How many operations fill a turn. Warms up on the way.
+fn calibrate(one: &mut Contender, clock: Clock, turn: Duration) -> u64 {
+    let mut n = 1;
+    loop {
+        let took = clock.time(|| (one.run)(n)).max(Duration::from_nanos(1));
+        if took >= turn / 4 {
+            return ((n as f64 * turn.as_secs_f64() / took.as_secs_f64()) as u64).max(1);
+        }
+        n *= if took < turn / 64 { 8 } else { 2 };
+    }
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    match all.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => all[n / 2],
+        n => (all[n / 2 - 1] + all[n / 2]) / 2.0,
+    }
+}

@@ -1,0 +1,6 @@
+//! Tidewire's sides.
+
+pub mod muxed;
+pub mod negotiate;
+pub mod parts;
+pub mod upgrade;

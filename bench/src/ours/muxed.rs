@@ -1,0 +1,258 @@
+//! `tidewire-upgrade`'s yamux, bare or over its Noise session.
+
+use super::upgrade::handshake;
+use crate::alloc;
+use crate::harness::Contender;
+use bytes::BytesMut;
+use std::collections::VecDeque;
+use tidewire_core::{Role, Time};
+use tidewire_upgrade::crypto::Crypto;
+use tidewire_upgrade::muxer::yamux::{Config, Yamux};
+use tidewire_upgrade::muxer::{Event, Muxer, OpenError, ReadError, StreamId, WriteError};
+use tidewire_upgrade::security::Session;
+use tidewire_upgrade::security::noise::NoiseSession;
+
+/// Plaintext in records as they are: what bare yamux runs over.
+struct Nothing;
+
+impl Session for Nothing {
+    fn max_plaintext(&self) -> usize {
+        usize::MAX
+    }
+
+    fn open(&mut self, rx: &mut BytesMut) -> Result<Option<BytesMut>, tidewire_upgrade::security::SessionError> {
+        Ok((!rx.is_empty()).then(|| rx.split()))
+    }
+
+    fn begin(&mut self, tx: &mut BytesMut) -> usize {
+        tx.len()
+    }
+
+    fn finish(&mut self, _: &mut BytesMut, _: usize) -> Result<(), tidewire_upgrade::security::SessionError> {
+        Ok(())
+    }
+}
+
+/// One end. What it says goes to `tx`, which is the other end's receive buffer.
+struct End<S> {
+    session: S,
+    yamux: Yamux,
+    plain: BytesMut,
+    tx: BytesMut,
+}
+
+/// Two ends that talk.
+pub struct Pair<S> {
+    client: End<S>,
+    server: End<S>,
+    events: VecDeque<Event>,
+}
+
+/// How much a writer puts into its streams before the other end reads. One core plays both ends, so with more its first
+/// cache overflows, which costs 2 % to 3 % against `bare`.
+const BURST: usize = 16 * 1024;
+
+impl<S: Session> End<S> {
+    fn new(session: S, role: Role) -> Self {
+        let yamux = Yamux::new(role, Config::default());
+        End { session, yamux, plain: BytesMut::new(), tx: BytesMut::with_capacity(2 * BURST) }
+    }
+
+    /// Something that may say something, as one record.
+    fn record<T>(&mut self, what: impl FnOnce(&mut Yamux, usize, &mut BytesMut) -> T) -> T {
+        let at = self.session.begin(&mut self.tx);
+        let room = self.session.max_plaintext();
+        let result = what(&mut self.yamux, room, &mut self.tx);
+        self.yamux.boundary();
+        self.session.finish(&mut self.tx, at).expect("a fresh cipher");
+        result
+    }
+
+    /// Takes all of `rx`. `each` is told of events, and may act on them.
+    fn advance(&mut self, rx: &mut BytesMut, mut each: impl FnMut(Event, &mut Yamux, &mut BytesMut)) {
+        loop {
+            let plain = &mut self.plain;
+            let at = self.session.begin(&mut self.tx);
+            while let Some(event) = self.yamux.advance(Time::ZERO, plain, &mut self.tx).expect("an honest remote") {
+                each(event, &mut self.yamux, &mut self.tx);
+            }
+            self.yamux.boundary();
+            self.session.finish(&mut self.tx, at).expect("a fresh cipher");
+            match self.session.open(rx).expect("an honest remote") {
+                Some(opened) if self.plain.is_empty() => self.plain = opened,
+                Some(opened) => self.plain.extend_from_slice(&opened),
+                None => break,
+            }
+        }
+        // An empty handle still pins its buffer.
+        if self.plain.is_empty() {
+            self.plain = BytesMut::new();
+        }
+    }
+}
+
+impl<S: Session> Pair<S> {
+    fn new((client, server): (S, S)) -> Self {
+        Pair {
+            client: End::new(client, Role::Initiator),
+            server: End::new(server, Role::Responder),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Streams from the client; one byte has been sent on each, so that the other end knows them.
+    fn open(&mut self, count: usize) -> Vec<StreamId> {
+        (0..count)
+            .map(|_| {
+                let id = self.client.record(|yamux, room, tx| {
+                    let id = yamux.open(tx).expect("a stream");
+                    yamux.write(id, &[1], room, tx).expect("an open window");
+                    id
+                });
+                assert_eq!(self.exchange(), 1);
+                id
+            })
+            .collect()
+    }
+
+    /// Sends `count` messages of `size` bytes over the streams by turns, `batch` of them in a record, and reads them.
+    fn transfer(&mut self, streams: &[StreamId], message: &[u8], batch: usize, count: u64) {
+        let (mut left, mut to_read) = (count, count * message.len() as u64);
+        let (mut at, mut offset) = (0, 0);
+        while to_read > 0 {
+            let mut blocked = false;
+            while left > 0 && !blocked && self.client.tx.len() < BURST {
+                self.client.record(|yamux, mut room, tx| {
+                    let mut whole = 0;
+                    while whole < batch && left > 0 {
+                        let before = tx.len();
+                        match yamux.write(streams[at], &message[offset..], room, tx) {
+                            Ok(len) => offset += len,
+                            Err(WriteError::Blocked) => {
+                                blocked = whole == 0 && offset == 0;
+                                break;
+                            }
+                            Err(error) => panic!("{error}"),
+                        }
+                        room -= tx.len() - before;
+                        if offset == message.len() {
+                            (offset, left, at, whole) = (0, left - 1, (at + 1) % streams.len(), whole + 1);
+                        }
+                    }
+                });
+            }
+            to_read -= self.exchange() as u64;
+        }
+    }
+
+    /// Opens a stream, sends a byte, closes both sides, forgets it; `count` times.
+    fn open_and_close(&mut self, count: u64) {
+        for _ in 0..count {
+            let id = loop {
+                let opened = self.client.record(|yamux, room, tx| {
+                    let id = yamux.open(tx)?;
+                    yamux.write(id, &[1], room, tx).expect("an open window");
+                    yamux.finish(id, tx).expect("an open stream");
+                    Ok::<_, OpenError>(id)
+                });
+                match opened {
+                    Ok(id) => break id,
+                    Err(_) => drop(self.exchange()),
+                }
+            };
+            let Pair { client, server, .. } = self;
+            let mut read = 0;
+            server.advance(&mut client.tx, |event, yamux, tx| match event {
+                Event::Readable(id) => read += read_all(yamux, id, tx),
+                Event::Finished(id) => {
+                    assert_eq!(yamux.read(id, tx), Ok(None));
+                    yamux.finish(id, tx).expect("an open stream");
+                }
+                _ => {}
+            });
+            client.advance(&mut server.tx, |event, yamux, tx| {
+                if event == Event::Finished(id) {
+                    assert_eq!(yamux.read(id, tx), Ok(None));
+                }
+            });
+            assert_eq!((read, client.yamux.streams(), server.yamux.streams()), (1, 0, 0));
+        }
+    }
+
+    /// Lets the server read all that was sent, and the client hear what that says. Returns the bytes that were read.
+    fn exchange(&mut self) -> usize {
+        let Pair { client, server, events } = self;
+        let mut read = 0;
+        server.advance(&mut client.tx, |event, yamux, tx| match event {
+            Event::Readable(id) => read += read_all(yamux, id, tx),
+            other => events.push_back(other),
+        });
+        client.advance(&mut server.tx, |event, _, _| events.push_back(event));
+        server.advance(&mut client.tx, |event, _, _| events.push_back(event));
+        events.clear();
+        read
+    }
+}
+
+/// Reads until nothing is there.
+fn read_all(yamux: &mut Yamux, id: StreamId, tx: &mut BytesMut) -> usize {
+    let mut all = 0;
+    loop {
+        match yamux.read(id, tx) {
+            Ok(Some(piece)) => all += piece.len(),
+            Ok(None) | Err(ReadError::Blocked) => return all,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Messages of `size` bytes over `streams` streams of bare yamux.
+pub fn plain_transfers(streams: usize, size: usize) -> Contender {
+    transfers("ours", Pair::new((Nothing, Nothing)), streams, size, 1)
+}
+
+/// The same over Noise, `batch` messages in a record.
+pub fn noise_transfers(streams: usize, size: usize, batch: usize) -> Contender {
+    transfers("ours", noise(Crypto::default()), streams, size, batch)
+}
+
+/// The same, with ring's ChaCha20-Poly1305.
+pub fn noise_transfers_ring(streams: usize, size: usize, batch: usize) -> Contender {
+    transfers("ours (ring)", noise(Crypto::Ring), streams, size, batch)
+}
+
+/// Streams over Noise opened, used for a byte, and closed.
+pub fn noise_opens() -> Contender {
+    let mut pair = noise(Crypto::default());
+    Contender::new("ours", move |n| pair.open_and_close(n))
+}
+
+/// Upgraded connections, both ends of each, without buffers: those are the adapter's, and an idle connection has none.
+pub fn idle_connections(count: usize) -> Vec<(NoiseSession, Yamux)> {
+    (0..count)
+        .flat_map(|_| {
+            let (a, b) = handshake(Crypto::default());
+            [(a, Yamux::new(Role::Initiator, Config::default())), (b, Yamux::new(Role::Responder, Config::default()))]
+        })
+        .collect()
+}
+
+/// Bytes that `count` idle streams hold at both ends together.
+pub fn idle_streams(count: usize) -> i64 {
+    let mut pair = Pair::new((Nothing, Nothing));
+    pair.open(1);
+    alloc::count(|| pair.open(count)).1.live
+}
+
+fn noise(crypto: Crypto) -> Pair<NoiseSession> {
+    Pair::new(handshake(crypto))
+}
+
+fn transfers<S>(name: &'static str, mut pair: Pair<S>, streams: usize, size: usize, batch: usize) -> Contender
+where
+    S: Session + 'static,
+{
+    let streams = pair.open(streams);
+    let message = vec![7; size];
+    Contender::new(name, move |n| pair.transfer(&streams, &message, batch, n))
+}

@@ -1,0 +1,47 @@
+//! What a connection and a stream hold while nothing happens.
+//!
+//! Measured as the growth of the heap while many are made and kept, their structs in a `Vec` included. Both ends of each
+//! connection are kept; the figure is one end's. rust's pipe is subtracted: a socket has no such buffers.
+
+use super::Entry;
+use crate::alloc::count;
+use crate::budget::Budget;
+use crate::harness::{Effort, Figure, Row, Unit};
+use crate::{ours, rust};
+
+pub(super) fn rows() -> Vec<Entry> {
+    vec![Entry { name: "idle connection", measure: connection }, Entry { name: "idle stream", measure: stream }]
+}
+
+/// How many are kept.
+const KEPT: usize = 64;
+
+fn connection(name: &'static str, _: Effort) -> Row {
+    let (a, b) = (rust::upgrade::Identity::new(), rust::upgrade::Identity::new());
+    let ends = |pairs: usize| 2.0 * pairs as f64;
+    let (pipes, pipe) = count(|| (0..KEPT).map(|_| rust::upgrade::used_pipe()).collect::<Vec<_>>());
+    drop(pipes);
+    let (kept, all) = count(|| (0..KEPT).map(|_| rust::upgrade::upgrade(&a, &b)).collect::<Vec<_>>());
+    drop(kept);
+    let (kept, ours) = count(|| ours::muxed::idle_connections(KEPT));
+    drop(kept);
+    let figures =
+        vec![held("ours", ours.live as f64 / ends(KEPT)), held("rust", (all.live - pipe.live) as f64 / ends(KEPT))];
+    let budgets = vec![Budget::Held(1024.0), Budget::HeldPart(0.05, "rust")];
+    Row { name: name.into(), unit: Unit::Time, figures, budgets, note: None }
+}
+
+fn stream(name: &'static str, _: Effort) -> Row {
+    let mut pair = rust::muxed::plain();
+    let first = pair.open(1);
+    let (streams, all) = count(|| pair.open(KEPT));
+    drop((first, streams));
+    let ends = 2.0 * KEPT as f64;
+    let ours = ours::muxed::idle_streams(KEPT) as f64 / ends;
+    let figures = vec![held("ours", ours), held("rust", all.live as f64 / ends)];
+    Row { name: name.into(), unit: Unit::Time, figures, budgets: vec![Budget::Held(200.0)], note: None }
+}
+
+fn held(name: &'static str, bytes: f64) -> Figure {
+    Figure { name, nanos: 0.0, rounds: Vec::new(), allocations: 0.0, allocated: 0.0, held: Some(bytes) }
+}

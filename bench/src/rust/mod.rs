@@ -1,0 +1,7 @@
+//! rust-libp2p and its parts, driven in one thread over a pipe in memory.
+
+pub mod muxed;
+pub mod negotiate;
+pub mod pipe;
+pub mod tcp;
+pub mod upgrade;

@@ -1,0 +1,337 @@
+// The go-libp2p peer of the interop runs. Its command line is the contract of interop/README.md.
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+const (
+	echoProtocol = protocol.ID("/echo/1.0.0")
+	pings        = 3
+	dialTimeout  = 25 * time.Second
+)
+
+// The short names of the contract, from the protocol ids that go-libp2p reports.
+var shortNames = map[protocol.ID]string{
+	noise.ID:           "noise",
+	"/plaintext/2.0.0": "plaintext",
+	yamux.ID:           "yamux",
+	mplexID:            "mplex",
+}
+
+type options struct {
+	listen, security, muxer, psk string
+	seed                         int64
+	size                         int
+	lazy, plain                  bool
+}
+
+func main() {
+	if len(os.Args) < 2 {
+		usage("expected a command")
+	}
+	command, args := os.Args[1], os.Args[2:]
+	var o options
+	flags := flag.NewFlagSet(command, flag.ExitOnError)
+	flags.StringVar(&o.security, "security", "noise", "noise or plaintext")
+	flags.StringVar(&o.muxer, "muxer", "yamux", "yamux or mplex")
+	flags.StringVar(&o.psk, "psk", "", "file with the key of a private network")
+	flags.Int64Var(&o.seed, "seed", -1, "the identity, for tests; random when not given")
+	switch command {
+	case "listen":
+		flags.StringVar(&o.listen, "listen", "/ip4/127.0.0.1/tcp/0", "address to listen on")
+		if rest := parse(flags, args); len(rest) != 0 {
+			usage("listen takes no address; use --listen")
+		}
+		if err := listen(o); err != nil {
+			fmt.Fprintln(os.Stderr, "listen:", err)
+			os.Exit(1)
+		}
+	case "dial":
+		flags.IntVar(&o.size, "size", 1<<20, "bytes to echo")
+		flags.BoolVar(&o.lazy, "lazy", false, "send the proposal together with the stream's first bytes (default)")
+		flags.BoolVar(&o.plain, "plain", false, "wait for the answer before the stream's first bytes")
+		rest := parse(flags, args)
+		if len(rest) != 1 {
+			usage("dial takes one multiaddr")
+		}
+		report, err := dial(o, rest[0])
+		if err != nil {
+			printLine(map[string]any{"ok": false, "error": err.Error()})
+			os.Exit(1)
+		}
+		printLine(report)
+	default:
+		usage("unknown command " + command)
+	}
+}
+
+func usage(problem string) {
+	fmt.Fprintf(os.Stderr, "%s\nusage: peer listen [options] | peer dial MULTIADDR [options]\n", problem)
+	os.Exit(2)
+}
+
+// parse allows options on both sides of the address, and returns what is no option.
+func parse(flags *flag.FlagSet, args []string) (rest []string) {
+	for {
+		flags.Parse(args) // exits on an error
+		if flags.NArg() == 0 {
+			return rest
+		}
+		rest = append(rest, flags.Arg(0))
+		args = flags.Args()[1:]
+	}
+}
+
+func printLine(value any) {
+	line, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(string(line))
+}
+
+func newHost(o options, addrs libp2p.Option) (host.Host, error) {
+	opts := []libp2p.Option{
+		addrs,
+		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
+		libp2p.ResourceManager(&network.NullResourceManager{}),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.DisableIdentifyAddressDiscovery(),
+		// Keeps AutoNAT from asking the other side what our reachability is.
+		libp2p.ForceReachabilityPrivate(),
+	}
+	switch o.security {
+	case "noise":
+		opts = append(opts, libp2p.Security(noise.ID, noise.New))
+	case "plaintext":
+		opts = append(opts, libp2p.NoSecurity)
+	default:
+		return nil, fmt.Errorf("unknown security %q: expected noise or plaintext", o.security)
+	}
+	switch o.muxer {
+	case "yamux":
+		opts = append(opts, libp2p.Muxer(yamux.ID, yamux.DefaultTransport))
+	case "mplex":
+		opts = append(opts, libp2p.Muxer(mplexID, mplexTransport{}))
+	default:
+		return nil, fmt.Errorf("unknown muxer %q: expected yamux or mplex", o.muxer)
+	}
+	if o.psk != "" {
+		file, err := os.Open(o.psk)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		psk, err := pnet.DecodeV1PSK(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.psk, err)
+		}
+		opts = append(opts, libp2p.PrivateNetwork(psk))
+	}
+	if o.seed >= 0 {
+		var secret [32]byte
+		binary.LittleEndian.PutUint64(secret[:], uint64(o.seed))
+		key, _, err := crypto.GenerateEd25519Key(bytes.NewReader(secret[:]))
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, libp2p.Identity(key))
+	}
+	return libp2p.New(opts...)
+}
+
+func listen(o options) error {
+	h, err := newHost(o, libp2p.ListenAddrStrings(o.listen))
+	if err != nil {
+		return err
+	}
+	h.SetStreamHandler(echoProtocol, serveEcho)
+	addrs := h.Network().ListenAddresses()
+	if len(addrs) == 0 {
+		return errors.New("no listening address")
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	printLine(map[string]any{"listening": fmt.Sprintf("%s/p2p/%s", addrs[0], h.ID())})
+	<-stop
+	return h.Close()
+}
+
+func serveEcho(s network.Stream) {
+	defer s.Close()
+	if _, err := io.Copy(s, s); err != nil {
+		fmt.Fprintln(os.Stderr, "echo:", err)
+		s.Reset()
+		return
+	}
+	s.CloseWrite()
+}
+
+type report struct {
+	OK        bool       `json:"ok"`
+	Peer      string     `json:"peer"`
+	Security  string     `json:"security"`
+	Muxer     string     `json:"muxer"`
+	ConnectMs float64    `json:"connect_ms"`
+	PingMs    []float64  `json:"ping_ms"`
+	Echo      echoReport `json:"echo"`
+}
+
+type echoReport struct {
+	Bytes int     `json:"bytes"`
+	Ms    float64 `json:"ms"`
+}
+
+func dial(o options, address string) (*report, error) {
+	if o.lazy && o.plain {
+		return nil, errors.New("--lazy and --plain exclude each other")
+	}
+	if o.size < 0 {
+		return nil, errors.New("--size must not be negative")
+	}
+	addr, err := ma.NewMultiaddr(address)
+	if err != nil {
+		return nil, err
+	}
+	target, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	h, err := newHost(o, libp2p.NoListenAddrs)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+
+	h.Peerstore().AddAddrs(target.ID, target.Addrs, time.Hour)
+	begin := time.Now()
+	conn, err := h.Network().DialPeer(ctx, target.ID)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{
+		OK:        true,
+		Peer:      conn.RemotePeer().String(),
+		Security:  shortNames[conn.ConnState().Security],
+		Muxer:     shortNames[conn.ConnState().StreamMultiplexer],
+		ConnectMs: ms(time.Since(begin)),
+	}
+	if r.Security == "" || r.Muxer == "" {
+		return nil, fmt.Errorf("agreed on security %q and muxer %q, which were not asked for",
+			conn.ConnState().Security, conn.ConnState().StreamMultiplexer)
+	}
+	if err := chooseSelection(ctx, h, conn, o.plain); err != nil {
+		return nil, err
+	}
+
+	pingCtx, stopPings := context.WithCancel(ctx)
+	defer stopPings()
+	results := ping.Ping(pingCtx, h, target.ID)
+	for range pings {
+		result, ok := <-results
+		if !ok {
+			return nil, errors.New("ping: the stream ended")
+		}
+		if result.Error != nil {
+			return nil, fmt.Errorf("ping: %w", result.Error)
+		}
+		r.PingMs = append(r.PingMs, ms(result.RTT))
+	}
+	stopPings()
+
+	if r.Echo, err = echo(ctx, h, target.ID, o.size); err != nil {
+		return nil, fmt.Errorf("echo: %w", err)
+	}
+	return r, nil
+}
+
+// chooseSelection makes every later stream lazy or plain. go-libp2p is lazy for a protocol that it believes the remote
+// speaks, and waits for the answer otherwise; so tell it what to believe, once identify (which also writes there) is
+// through. A connection's security and muxer it always negotiates plainly.
+func chooseSelection(ctx context.Context, h host.Host, conn network.Conn, plain bool) error {
+	ids, ok := h.(interface{ IDService() identify.IDService })
+	if !ok {
+		return errors.New("this version of go-libp2p hides its identify service")
+	}
+	select {
+	case <-ids.IDService().IdentifyWait(conn):
+	case <-ctx.Done():
+		return fmt.Errorf("identify: %w", ctx.Err())
+	}
+	protocols := []protocol.ID{ping.ID, echoProtocol}
+	if plain {
+		return h.Peerstore().RemoveProtocols(conn.RemotePeer(), protocols...)
+	}
+	return h.Peerstore().AddProtocols(conn.RemotePeer(), protocols...)
+}
+
+func echo(ctx context.Context, h host.Host, id peer.ID, size int) (echoReport, error) {
+	sent := make([]byte, size)
+	rand.Read(sent)
+	begin := time.Now()
+	s, err := h.NewStream(ctx, id, echoProtocol)
+	if err != nil {
+		return echoReport{}, err
+	}
+	defer s.Reset()
+	if deadline, ok := ctx.Deadline(); ok {
+		s.SetDeadline(deadline)
+	}
+	written := make(chan error, 1)
+	go func() {
+		_, err := s.Write(sent)
+		if err == nil {
+			err = s.CloseWrite()
+		}
+		written <- err
+	}()
+	received, readErr := io.ReadAll(io.LimitReader(s, int64(size)+1))
+	if readErr != nil {
+		return echoReport{}, fmt.Errorf("reading, after %d of %d bytes: %w", len(received), size, readErr)
+	}
+	if len(received) > size {
+		return echoReport{}, fmt.Errorf("more than the %d bytes sent came back", size)
+	}
+	if err := <-written; err != nil {
+		return echoReport{}, fmt.Errorf("writing: %w", err)
+	}
+	if !bytes.Equal(sent, received) {
+		return echoReport{}, fmt.Errorf("sent %d bytes, received %d, and they differ", len(sent), len(received))
+	}
+	return echoReport{Bytes: size, Ms: ms(time.Since(begin))}, nil
+}
+
+// ms is in milliseconds, to the microsecond.
+func ms(d time.Duration) float64 {
+	return float64(d.Microseconds()) / 1000
+}

@@ -1,0 +1,146 @@
+"""
+A py-libp2p peer: `listen` serves ping and echo, `dial` runs both against an address. One JSON line on stdout,
+everything else on stderr. The command line is described in ../README.md.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+import trio
+from libp2p.exceptions import MultiError
+from libp2p.host.ping import PingService
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from multiaddr import Multiaddr
+
+from echo import ECHO, run_echo, serve_echo
+from node import build_host
+from options import Options, parse
+
+PINGS = 3
+DIAL_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 3
+
+
+async def listen(options: Options) -> int:
+    stop = stop_event()
+    host = build_host(options)
+    host.set_stream_handler(ECHO, serve_echo)
+    async with host.run([Multiaddr(options.listen)]):
+        addresses = host.get_addrs()
+        if not addresses:
+            raise OSError(f"nothing listens on {options.listen}")
+        show({"listening": str(addresses[0])})
+        await stop.wait()
+        leave_after(STOP_TIMEOUT_S, 0)
+    return 0
+
+
+def stop_event() -> trio.Event:
+    """Set by SIGTERM or SIGINT. From then on both are ignored: a second one must not cut the closing short."""
+    stop = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        token.run_sync_soon(stop.set)
+
+    for number in numbers:
+        signal.signal(number, on_signal)
+    return stop
+
+
+async def dial(options: Options) -> int:
+    try:
+        if options.lazy:
+            raise ValueError("py-libp2p can not select lazily: its dialer always waits for the answer")
+        with trio.fail_after(DIAL_TIMEOUT_S):
+            result = await run_dial(options)
+    except Exception as error:
+        show({"ok": False, "error": describe(error)})
+        leave_after(STOP_TIMEOUT_S, 1)
+        return 1
+    show(result)
+    leave_after(STOP_TIMEOUT_S, 0)
+    return 0
+
+
+async def run_dial(options: Options) -> dict:
+    target = info_from_p2p_addr(Multiaddr(options.target))
+    host = build_host(options)
+    async with host.run([]):
+        start = time.perf_counter()
+        await host.connect(target)
+        connect_ms = since(start)
+        muxed = host.get_network().get_connections(target.peer_id)[0].muxed_conn
+        muxer = short_name(muxed.negotiated_muxer_protocol)
+
+        # Whole milliseconds are all that the ping service tells, so the round trips are timed here.
+        pings = []
+        service = PingService(host)
+        start = time.perf_counter()
+        async for _ in service.ping_iter(target.peer_id, PINGS):
+            pings.append(since(start))
+            start = time.perf_counter()
+
+        start = time.perf_counter()
+        stream = await host.new_stream(target.peer_id, [ECHO])
+        received = await run_echo(stream, options.size, duplex=muxer != "mplex")
+        return {
+            "ok": True,
+            "peer": str(target.peer_id),
+            "security": short_name(muxed.negotiated_security_protocol),
+            "muxer": muxer,
+            "connect_ms": connect_ms,
+            "ping_ms": pings,
+            "echo": {"bytes": received, "ms": since(start)},
+        }
+
+
+def since(start: float) -> float:
+    return round((time.perf_counter() - start) * 1000, 3)
+
+
+def short_name(protocol: str) -> str:
+    """`/yamux/1.0.0` -> `yamux`"""
+    return protocol.split("/")[1]
+
+
+def describe(error: BaseException) -> str:
+    """The error, and what it was raised from: py-libp2p keeps the reason there."""
+    if isinstance(error, (BaseExceptionGroup, MultiError)):
+        inner = error.exceptions if isinstance(error, BaseExceptionGroup) else error.errors
+        return "; ".join(describe(each) for each in inner)
+    own = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return own if error.__cause__ is None else f"{own} ({describe(error.__cause__)})"
+
+
+def show(value: dict) -> None:
+    print(json.dumps(value), flush=True)
+
+
+def leave_after(seconds: float, code: int) -> None:
+    """Ends the program with `code` should the host not have closed by then."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+
+
+def main() -> int:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    options = parse(sys.argv[1:])
+    try:
+        return trio.run(listen if options.command == "listen" else dial, options)
+    except Exception as error:
+        print(describe(error), file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
