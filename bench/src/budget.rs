@@ -25,6 +25,15 @@ pub enum Budget {
 }
 
 impl Budget {
+    /// The number in it.
+    pub fn want(self) -> f64 {
+        match self {
+            Budget::Speed(want, _) | Budget::Time(want, _) | Budget::HeldPart(want, _) => want,
+            Budget::Nanos(want) | Budget::Rate(want) | Budget::Gigabytes(want) => want,
+            Budget::Allocations(want) | Budget::Held(want) => want,
+        }
+    }
+
     /// What was measured, and whether that is enough. `None`: a contender is missing.
     pub fn check(self, row: &Row) -> Option<(f64, bool)> {
         let ours = row.figure("ours")?;

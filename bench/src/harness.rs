@@ -11,19 +11,21 @@ use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
 /// How thorough to be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Effort {
     /// Rounds in a row.
     pub rounds: usize,
     /// How long a contender runs in a round.
     pub turn: Duration,
+    /// Who takes part. Empty: everyone.
+    pub contenders: Vec<String>,
 }
 
 impl Effort {
     /// What figures are quoted from.
-    pub const FULL: Effort = Effort { rounds: 31, turn: Duration::from_millis(15) };
+    pub const FULL: Effort = Effort { rounds: 31, turn: Duration::from_millis(15), contenders: Vec::new() };
     /// Whether everything still runs.
-    pub const QUICK: Effort = Effort { rounds: 3, turn: Duration::from_millis(4) };
+    pub const QUICK: Effort = Effort { rounds: 3, turn: Duration::from_millis(4), contenders: Vec::new() };
 }
 
 /// What one operation is, for the figures.
@@ -140,7 +142,18 @@ impl Row {
 }
 
 /// Measures.
-pub fn run(mut contest: Contest, effort: Effort) -> Row {
+pub fn run(mut contest: Contest, effort: &Effort) -> Row {
+    let takes_part = |name: &str| effort.contenders.is_empty() || effort.contenders.iter().any(|one| one == name);
+    contest.contenders.retain(|one| takes_part(one.name));
+    if contest.contenders.is_empty() {
+        return Row {
+            name: contest.name,
+            unit: contest.unit,
+            figures: Vec::new(),
+            budgets: contest.budgets,
+            note: None,
+        };
+    }
     let counts: Vec<u64> =
         contest.contenders.iter_mut().map(|one| calibrate(one, contest.clock, effort.turn)).collect();
     let mut rounds = vec![Vec::new(); counts.len()];

@@ -1,6 +1,8 @@
-//! The table for people, and the JSON for machines.
+//! The figures for people, the table for a README, and the JSON for machines.
 
+use crate::budget::Budget;
 use crate::harness::{Figure, Row, Unit};
+use crate::machine::Machine;
 use serde_json::{Value, json};
 
 /// Prints a row: its figures, then its budgets.
@@ -43,10 +45,45 @@ pub fn tally(rows: &[Row]) -> (usize, usize, usize) {
     tally
 }
 
+/// A table with a line for each budget. Rows without one explain others, and are left out.
+pub fn markdown(rows: &[Row], machine: &Machine) -> String {
+    let mut table = String::from("| what | ours | rust-libp2p | budget | measured | |\n|---|---:|---:|---|---:|---|\n");
+    for row in rows {
+        let cell = |name| row.figure(name).map(|figure| value(row.unit, figure)).unwrap_or_default();
+        let mut head = [row.name.clone(), cell("ours"), cell("rust")];
+        for budget in &row.budgets {
+            let (measured, verdict) = match budget.check(row) {
+                Some((got, true)) => (number(got), "kept".into()),
+                Some((got, false)) => (number(got), format!("**missed** by {}", distance(*budget, got))),
+                None => (String::new(), "not measured".into()),
+            };
+            let [name, ours, rust] = &head;
+            table += &format!("| {name} | {ours} | {rust} | {budget} | {measured} | {verdict} |\n");
+            head = Default::default();
+        }
+    }
+    let (kept, missed, unknown) = tally(rows);
+    table += &format!("\n{kept} budgets kept, {missed} missed, {unknown} not measured. Measured on: {machine}.\n");
+    table
+}
+
+/// How far a figure is from the budget that it missed, in percent of the budget.
+fn distance(budget: Budget, got: f64) -> String {
+    let want = budget.want();
+    if want == 0.0 { number(got) } else { format!("{:.1} %", ((got - want) / want * 100.0).abs()) }
+}
+
+/// A figure's main value.
+fn value(unit: Unit, figure: &Figure) -> String {
+    if figure.held.is_some() { memory(figure) } else { speed(unit, figure) }
+}
+
 /// All rows as JSON.
-pub fn json(rows: &[Row], quick: bool) -> Value {
+pub fn json(rows: &[Row], machine: &Machine, quick: bool) -> Value {
     let rows: Vec<Value> = rows.iter().map(row_json).collect();
-    json!({ "quick": quick, "cores": std::thread::available_parallelism().map_or(1, usize::from), "rows": rows })
+    let Machine { processor, cores, rustc } = machine;
+    let machine = json!({ "processor": processor, "cores": cores, "rustc": rustc });
+    json!({ "quick": quick, "machine": machine, "rows": rows })
 }
 
 fn row_json(row: &Row) -> Value {

@@ -141,6 +141,8 @@ impl SignedEnvelope {
     /// Reads an envelope and checks its payload type and signature. What is in the payload, and whether the signer may say
     /// it, is for the caller to check.
     ///
+    /// Nothing is copied: payload and payload type are slices of `bytes`, which lives as long as one of them does.
+    ///
     /// # Errors
     /// Too long, malformed, of another type, or not signed by the key inside for this purpose.
     pub fn open(bytes: Bytes, domain: &str, payload_type: &[u8]) -> Result<SignedEnvelope, EnvelopeError> {

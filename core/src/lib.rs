@@ -4,7 +4,7 @@
 //! - [`PeerId`], [`Keypair`], [`PublicKey`], [`SignedEnvelope`], [`PeerRecord`]: who a peer is, and proof that it said something.
 //! - [`decode_frame`], [`encode_frame`], [`decode_message`], [`encode_message`]: frames that begin with their length.
 //! - [`Machine`] and [`EventMachine`]: the two shapes of machine, and the laws that both keep.
-//! - [`laws`] (feature `laws`): a checker that runs any machine through the laws, ours or yours.
+//! - `laws` (feature `laws`): a checker that runs any machine through the laws, ours or yours.
 //!
 //! # The laws
 //!
@@ -20,8 +20,10 @@
 //! 5. **Remote faults are final and sticky.** The error says which rule was broken; bytes that tell the remote so are
 //!    already in `tx`. Local errors are separate small enums, and recoverable.
 //! 6. **Everything has a named cap.** Every queue, map, buffer and retry is a field of a config struct with a documented
-//!    default. `memory_used()` tells the truth. The work of one call is linear in `rx.len()`. Above `max_tx` bytes in
-//!    `tx` a machine stops consuming and writes return short.
+//!    default. `memory_used()` tells the truth. The work of one call is linear in `rx.len()`. At `max_tx` bytes in
+//!    `tx` writes return short. A machine that must answer what it reads may let the answers go a stated `max_replies`
+//!    further before it stops consuming: two ends that both write until the same cap would wait for each other for ever.
+//!    It goes on when `tx` was sent.
 //! 7. **Splitting changes nothing.** Any way of cutting the same input gives the same output bytes and the same events,
 //!    data taken as concatenated bytes.
 //! 8. **Ids are small.** Connections, dials and streams at the edges are small `Copy` newtypes; nothing is boxed,

@@ -2,11 +2,12 @@
 
 use core::fmt;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
 
 /// 32 bytes of entropy that the caller gives, from which a machine draws all that must be unpredictable.
 ///
 /// The same seed gives the same machine, so a seed must never be used for two connections: derive one for each with
-/// [`Seed::derive`], from a root that was drawn once from the operating system.
+/// [`Seed::derive`], from a root that was drawn once from the operating system. Wiped when dropped, never printed.
 ///
 /// ```
 /// use tidewire_core::Seed;
@@ -45,6 +46,12 @@ impl Seed {
 impl From<[u8; 32]> for Seed {
     fn from(bytes: [u8; 32]) -> Self {
         Seed(bytes)
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

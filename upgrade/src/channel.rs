@@ -9,7 +9,8 @@
 //! Each step of the inner machine is one record, never each call from outside: so how the input was cut does not show in
 //! the output (law 7).
 
-use crate::security::{Cipher, Psk, PskError, Session, SessionError};
+use crate::security::psk::{Psk, PskError};
+use crate::security::{Cipher, Session, SessionError};
 use alloc::boxed::Box;
 use bytes::BytesMut;
 
@@ -38,8 +39,9 @@ pub(crate) struct Channel {
     psk: Option<Box<Psk>>,
     /// What was opened and not yet consumed.
     plain: BytesMut,
-    /// Above this many bytes in `tx` nothing more is opened.
-    max_tx: usize,
+    /// With more than this in `plain`, the inner machine has stopped for want of room in `tx`, not of bytes: no more is
+    /// opened. Above the longest message that an inner machine waits for as a whole.
+    stalled: usize,
 }
 
 /// A record that is being written.
@@ -51,8 +53,9 @@ pub(crate) struct Record {
 }
 
 impl Channel {
-    pub(crate) fn new(cipher: Cipher, psk: Option<Box<Psk>>, max_tx: usize) -> Self {
-        Channel { cipher, psk, plain: BytesMut::new(), max_tx }
+    /// `longest`: bytes of the longest message that an inner machine waits for as a whole.
+    pub(crate) fn new(cipher: Cipher, psk: Option<Box<Psk>>, longest: usize) -> Self {
+        Channel { cipher, psk, plain: BytesMut::new(), stalled: longest.max(2048) }
     }
 
     /// Lets `inner` work on the plaintext, one record after the other, until it has an output or nothing is left to open.
@@ -71,33 +74,35 @@ impl Channel {
                 Ok(None) => {}
                 other => return other,
             }
-            if tx.len() > self.max_tx || !self.open(rx)? {
+            if self.plain.len() > self.stalled || !self.open(rx)? {
                 return Ok(None);
             }
         }
     }
 
-    /// As `advance`, when nothing will be added to `rx`: `inner` gets what can still be opened, and then `last` the end.
+    /// When nothing will be added to `rx`, and `advance` has said that it can go no further: what is left is judged, and
+    /// `inner` gets the end.
     pub(crate) fn end<T, E: From<ChannelError>>(
         &mut self,
         rx: &mut BytesMut,
         tx: &mut BytesMut,
-        inner: impl FnMut(&mut BytesMut, &mut BytesMut) -> Result<Option<T>, E>,
-        last: impl FnOnce(&mut BytesMut, &mut BytesMut) -> Result<Option<T>, E>,
+        inner: impl FnOnce(&mut BytesMut, &mut BytesMut) -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
-        if let Some(output) = self.advance(rx, tx, inner)? {
-            return Ok(Some(output));
+        if self.plain.len() > self.stalled {
+            return Ok(None);
         }
         if !rx.is_empty() {
-            if tx.len() > self.max_tx {
-                return Ok(None);
-            }
             return Err(ChannelError::Truncated { len: rx.len() }.into());
         }
         let record = self.begin(tx);
-        let result = last(&mut self.plain, tx);
+        let result = inner(&mut self.plain, tx);
         self.finish(tx, record)?;
         result
+    }
+
+    /// Whether all that was opened is consumed.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.plain.is_empty()
     }
 
     /// Opens one more record of `rx` behind what is in `plain`. False: none is complete.
@@ -152,11 +157,6 @@ impl Channel {
     /// How many more plaintext bytes fit into the record.
     pub(crate) fn room(&self, tx: &BytesMut, record: Record) -> usize {
         self.cipher.max_plaintext().saturating_sub(tx.len() - record.start)
-    }
-
-    /// Above this many bytes in `tx`, say nothing more.
-    pub(crate) fn max_tx(&self) -> usize {
-        self.max_tx
     }
 
     /// Frees the buffer of a plaintext that is consumed: an idle connection holds none.

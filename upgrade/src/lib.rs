@@ -4,6 +4,11 @@
 
 extern crate alloc;
 
+mod channel;
+pub mod connection;
 pub mod crypto;
 pub mod muxer;
+pub mod pipeline;
 pub mod security;
+
+pub use channel::ChannelError;

@@ -1,5 +1,6 @@
 //! Tidewire's sides.
 
+pub mod connection;
 pub mod muxed;
 pub mod negotiate;
 pub mod parts;

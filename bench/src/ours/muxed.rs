@@ -1,16 +1,14 @@
-//! `tidewire-upgrade`'s yamux, bare or over its Noise session.
+//! `tidewire-upgrade`'s yamux by itself, or over its Noise session, without the connection around them.
 
 use super::upgrade::handshake;
-use crate::alloc;
 use crate::harness::Contender;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use tidewire_core::{Role, Time};
 use tidewire_upgrade::crypto::Crypto;
 use tidewire_upgrade::muxer::yamux::{Config, Yamux};
-use tidewire_upgrade::muxer::{Event, Muxer, OpenError, ReadError, StreamId, WriteError};
+use tidewire_upgrade::muxer::{Event, Muxer, ReadError, StreamId, WriteError};
 use tidewire_upgrade::security::Session;
-use tidewire_upgrade::security::noise::NoiseSession;
 
 /// Plaintext in records as they are: what bare yamux runs over.
 struct Nothing;
@@ -115,67 +113,23 @@ impl<S: Session> Pair<S> {
             .collect()
     }
 
-    /// Sends `count` messages of `size` bytes over the streams by turns, `batch` of them in a record, and reads them.
-    fn transfer(&mut self, streams: &[StreamId], message: &[u8], batch: usize, count: u64) {
+    /// Sends `count` messages over the streams by turns, each in a record of its own, and reads them.
+    fn transfer(&mut self, streams: &[StreamId], message: &[u8], count: u64) {
         let (mut left, mut to_read) = (count, count * message.len() as u64);
         let (mut at, mut offset) = (0, 0);
         while to_read > 0 {
             let mut blocked = false;
             while left > 0 && !blocked && self.client.tx.len() < BURST {
-                self.client.record(|yamux, mut room, tx| {
-                    let mut whole = 0;
-                    while whole < batch && left > 0 {
-                        let before = tx.len();
-                        match yamux.write(streams[at], &message[offset..], room, tx) {
-                            Ok(len) => offset += len,
-                            Err(WriteError::Blocked) => {
-                                blocked = whole == 0 && offset == 0;
-                                break;
-                            }
-                            Err(error) => panic!("{error}"),
-                        }
-                        room -= tx.len() - before;
-                        if offset == message.len() {
-                            (offset, left, at, whole) = (0, left - 1, (at + 1) % streams.len(), whole + 1);
-                        }
-                    }
+                self.client.record(|yamux, room, tx| match yamux.write(streams[at], &message[offset..], room, tx) {
+                    Ok(len) => offset += len,
+                    Err(WriteError::Blocked) => blocked = true,
+                    Err(error) => panic!("{error}"),
                 });
+                if offset == message.len() {
+                    (offset, left, at) = (0, left - 1, (at + 1) % streams.len());
+                }
             }
             to_read -= self.exchange() as u64;
-        }
-    }
-
-    /// Opens a stream, sends a byte, closes both sides, forgets it; `count` times.
-    fn open_and_close(&mut self, count: u64) {
-        for _ in 0..count {
-            let id = loop {
-                let opened = self.client.record(|yamux, room, tx| {
-                    let id = yamux.open(tx)?;
-                    yamux.write(id, &[1], room, tx).expect("an open window");
-                    yamux.finish(id, tx).expect("an open stream");
-                    Ok::<_, OpenError>(id)
-                });
-                match opened {
-                    Ok(id) => break id,
-                    Err(_) => drop(self.exchange()),
-                }
-            };
-            let Pair { client, server, .. } = self;
-            let mut read = 0;
-            server.advance(&mut client.tx, |event, yamux, tx| match event {
-                Event::Readable(id) => read += read_all(yamux, id, tx),
-                Event::Finished(id) => {
-                    assert_eq!(yamux.read(id, tx), Ok(None));
-                    yamux.finish(id, tx).expect("an open stream");
-                }
-                _ => {}
-            });
-            client.advance(&mut server.tx, |event, yamux, tx| {
-                if event == Event::Finished(id) {
-                    assert_eq!(yamux.read(id, tx), Ok(None));
-                }
-            });
-            assert_eq!((read, client.yamux.streams(), server.yamux.streams()), (1, 0, 0));
         }
     }
 
@@ -208,51 +162,19 @@ fn read_all(yamux: &mut Yamux, id: StreamId, tx: &mut BytesMut) -> usize {
 
 /// Messages of `size` bytes over `streams` streams of bare yamux.
 pub fn plain_transfers(streams: usize, size: usize) -> Contender {
-    transfers("ours", Pair::new((Nothing, Nothing)), streams, size, 1)
+    transfers("ours", Pair::new((Nothing, Nothing)), streams, size)
 }
 
-/// The same over Noise, `batch` messages in a record.
-pub fn noise_transfers(streams: usize, size: usize, batch: usize) -> Contender {
-    transfers("ours", noise(Crypto::default()), streams, size, batch)
+/// Noise and yamux driven by hand: what a [`Connection`](tidewire_upgrade::connection::Connection) has to come close to.
+pub fn noise_transfers(streams: usize, size: usize) -> Contender {
+    transfers("by hand", Pair::new(handshake(Crypto::default())), streams, size)
 }
 
-/// The same, with ring's ChaCha20-Poly1305.
-pub fn noise_transfers_ring(streams: usize, size: usize, batch: usize) -> Contender {
-    transfers("ours (ring)", noise(Crypto::Ring), streams, size, batch)
-}
-
-/// Streams over Noise opened, used for a byte, and closed.
-pub fn noise_opens() -> Contender {
-    let mut pair = noise(Crypto::default());
-    Contender::new("ours", move |n| pair.open_and_close(n))
-}
-
-/// Upgraded connections, both ends of each, without buffers: those are the adapter's, and an idle connection has none.
-pub fn idle_connections(count: usize) -> Vec<(NoiseSession, Yamux)> {
-    (0..count)
-        .flat_map(|_| {
-            let (a, b) = handshake(Crypto::default());
-            [(a, Yamux::new(Role::Initiator, Config::default())), (b, Yamux::new(Role::Responder, Config::default()))]
-        })
-        .collect()
-}
-
-/// Bytes that `count` idle streams hold at both ends together.
-pub fn idle_streams(count: usize) -> i64 {
-    let mut pair = Pair::new((Nothing, Nothing));
-    pair.open(1);
-    alloc::count(|| pair.open(count)).1.live
-}
-
-fn noise(crypto: Crypto) -> Pair<NoiseSession> {
-    Pair::new(handshake(crypto))
-}
-
-fn transfers<S>(name: &'static str, mut pair: Pair<S>, streams: usize, size: usize, batch: usize) -> Contender
+fn transfers<S>(name: &'static str, mut pair: Pair<S>, streams: usize, size: usize) -> Contender
 where
     S: Session + 'static,
 {
     let streams = pair.open(streams);
     let message = vec![7; size];
-    Contender::new(name, move |n| pair.transfer(&streams, &message, batch, n))
+    Contender::new(name, move |n| pair.transfer(&streams, &message, n))
 }

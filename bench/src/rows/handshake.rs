@@ -27,18 +27,18 @@ pub(super) fn rows() -> Vec<Entry> {
 }
 
 /// No budget: it explains the handshake's.
-fn part(name: &'static str, ours: Contender, bare: Contender, effort: Effort) -> Row {
+fn part(name: &'static str, ours: Contender, bare: Contender, effort: &Effort) -> Row {
     let (unit, contenders) = (Unit::Time, vec![ours, bare]);
     run(Contest { name: name.into(), unit, clock: Clock::Thread, contenders, budgets: Vec::new() }, effort)
 }
 
-fn handshake(name: &'static str, effort: Effort) -> Row {
+fn handshake(name: &'static str, effort: &Effort) -> Row {
     let contenders = vec![ours::upgrade::handshakes(), rust::upgrade::handshakes(), floor::handshake()];
     let budgets = vec![Budget::Time(1.10, "bare"), Budget::Speed(2.3, "rust")];
     run(Contest { name: name.into(), unit: Unit::Time, clock: Clock::Thread, contenders, budgets }, effort)
 }
 
-fn upgrade(name: &'static str, effort: Effort) -> Row {
+fn upgrade(name: &'static str, effort: &Effort) -> Row {
     let contenders = vec![ours::upgrade::upgrades(), rust::upgrade::upgrades(), floor::handshake()];
     let budgets = vec![Budget::Time(1.12, "bare"), Budget::Speed(2.3, "rust"), Budget::Allocations(50.0)];
     run(Contest { name: name.into(), unit: Unit::Time, clock: Clock::Thread, contenders, budgets }, effort)

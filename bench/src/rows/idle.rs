@@ -1,13 +1,16 @@
 //! What a connection and a stream hold while nothing happens.
 //!
 //! Measured as the growth of the heap while many are made and kept, their structs in a `Vec` included. Both ends of each
-//! connection are kept; the figure is one end's. rust's pipe is subtracted: a socket has no such buffers.
+//! connection are kept; the figure is one end's. On each of ours a stream was used and closed before; rust's are fresh from
+//! the upgrade. rust's
+//! pipe is subtracted: a socket has no such buffers.
 
 use super::Entry;
 use crate::alloc::count;
 use crate::budget::Budget;
 use crate::harness::{Effort, Figure, Row, Unit};
 use crate::{ours, rust};
+use tidewire_upgrade::crypto::Crypto;
 
 pub(super) fn rows() -> Vec<Entry> {
     vec![Entry { name: "idle connection", measure: connection }, Entry { name: "idle stream", measure: stream }]
@@ -16,14 +19,15 @@ pub(super) fn rows() -> Vec<Entry> {
 /// How many are kept.
 const KEPT: usize = 64;
 
-fn connection(name: &'static str, _: Effort) -> Row {
+fn connection(name: &'static str, _: &Effort) -> Row {
     let (a, b) = (rust::upgrade::Identity::new(), rust::upgrade::Identity::new());
     let ends = |pairs: usize| 2.0 * pairs as f64;
     let (pipes, pipe) = count(|| (0..KEPT).map(|_| rust::upgrade::used_pipe()).collect::<Vec<_>>());
     drop(pipes);
     let (kept, all) = count(|| (0..KEPT).map(|_| rust::upgrade::upgrade(&a, &b)).collect::<Vec<_>>());
     drop(kept);
-    let (kept, ours) = count(|| ours::muxed::idle_connections(KEPT));
+    let [c, d] = [1, 2].map(|number| ours::upgrade::Node::new(number, Crypto::default()));
+    let (kept, ours) = count(|| ours::connection::idle_connections(&c, &d, KEPT as u64));
     drop(kept);
     let figures =
         vec![held("ours", ours.live as f64 / ends(KEPT)), held("rust", (all.live - pipe.live) as f64 / ends(KEPT))];
@@ -31,13 +35,13 @@ fn connection(name: &'static str, _: Effort) -> Row {
     Row { name: name.into(), unit: Unit::Time, figures, budgets, note: None }
 }
 
-fn stream(name: &'static str, _: Effort) -> Row {
+fn stream(name: &'static str, _: &Effort) -> Row {
     let mut pair = rust::muxed::plain();
     let first = pair.open(1);
     let (streams, all) = count(|| pair.open(KEPT));
     drop((first, streams));
     let ends = 2.0 * KEPT as f64;
-    let ours = ours::muxed::idle_streams(KEPT) as f64 / ends;
+    let ours = ours::connection::idle_streams(KEPT) as f64 / ends;
     let figures = vec![held("ours", ours), held("rust", all.live as f64 / ends)];
     Row { name: name.into(), unit: Unit::Time, figures, budgets: vec![Budget::Held(200.0)], note: None }
 }

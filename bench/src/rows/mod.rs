@@ -14,7 +14,7 @@ pub struct Entry {
     /// How it is called.
     pub name: &'static str,
     /// Measures it.
-    pub measure: fn(&'static str, Effort) -> Row,
+    pub measure: fn(&'static str, &Effort) -> Row,
 }
 
 /// All rows, in the order in which they are shown.

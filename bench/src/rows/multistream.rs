@@ -29,7 +29,7 @@ const NAMES: [&str; 10] = [
 
 static LAST: [Protocol; 1] = [Protocol::from_static("/ipfs/ping/1.0.0")];
 
-fn first(name: &'static str, effort: Effort) -> Row {
+fn first(name: &'static str, effort: &Effort) -> Row {
     let last = || Protocols::from_static(&LAST);
     let budgets = vec![Budget::Nanos(150.0), Budget::Allocations(0.0), Budget::Speed(5.0, "rust")];
     let contenders =
@@ -37,7 +37,7 @@ fn first(name: &'static str, effort: Effort) -> Row {
     run(Contest { name: name.into(), unit: Unit::Time, clock: Clock::Thread, contenders, budgets }, effort)
 }
 
-fn tenth(name: &'static str, effort: Effort) -> Row {
+fn tenth(name: &'static str, effort: &Effort) -> Row {
     let ours = ours::negotiate::contender(
         Protocols::parse(&NAMES).expect("names of protocols"),
         Protocols::from_static(&LAST),

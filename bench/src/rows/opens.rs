@@ -9,8 +9,8 @@ pub(super) fn rows() -> Vec<Entry> {
     vec![Entry { name: "noise+yamux, open, 1 byte, close", measure: opens }]
 }
 
-fn opens(name: &'static str, effort: Effort) -> Row {
-    let contenders = vec![ours::muxed::noise_opens(), rust::muxed::opens(rust::muxed::noise())];
+fn opens(name: &'static str, effort: &Effort) -> Row {
+    let contenders = vec![ours::connection::opens(), rust::muxed::opens(rust::muxed::noise())];
     let budgets = vec![Budget::Rate(800_000.0), Budget::Speed(3.0, "rust")];
     run(Contest { name: name.into(), unit: Unit::Rate, clock: Clock::Thread, contenders, budgets }, effort)
 }

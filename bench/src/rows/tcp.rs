@@ -12,7 +12,7 @@ pub(super) fn rows() -> Vec<Entry> {
 /// Bytes in one write of the application.
 const PIECE: usize = 64 * 1024;
 
-fn throughput(name: &'static str, effort: Effort) -> Row {
+fn throughput(name: &'static str, effort: &Effort) -> Row {
     let contenders = vec![rust::tcp::contender(PIECE)];
     let budgets = vec![Budget::Speed(1.25, "rust")];
     run(Contest { name: name.into(), unit: Unit::Bytes(PIECE), clock: Clock::Wall, contenders, budgets }, effort)

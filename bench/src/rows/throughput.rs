@@ -18,6 +18,8 @@ struct Load {
 }
 
 const KIB: usize = 1024;
+/// yamux's header lies under the seal too.
+const FRAME_HEADER: usize = 12;
 
 pub(super) fn rows() -> Vec<Entry> {
     macro_rules! row {
@@ -81,15 +83,17 @@ pub(super) fn rows() -> Vec<Entry> {
                 plain(name, 64 * KIB, &[Gigabytes(35.0), Speed(3.0, "rust"), Allocations(0.0)], effort)
             },
         },
-        Entry { name: "pipe, 64 KiB", measure: pipe },
+        Entry { name: "parts: noise+yamux, 64 B", measure: |name, effort| by_hand(name, 64, effort) },
+        Entry { name: "parts: noise+yamux, 1 KiB", measure: |name, effort| by_hand(name, KIB, effort) },
+        Entry { name: "parts: pipe, 64 KiB", measure: pipe },
     ]
 }
 
-fn secured(name: &'static str, load: &Load, effort: Effort) -> Row {
+fn secured(name: &'static str, load: &Load, effort: &Effort) -> Row {
     let Load { size, streams, batch, budgets } = *load;
     let mut contenders = vec![
-        ours::muxed::noise_transfers(streams, size, batch),
-        ours::muxed::noise_transfers_ring(streams, size, batch),
+        ours::connection::transfers(streams, size, batch),
+        ours::connection::transfers_ring(streams, size, batch),
         rust::muxed::transfers(rust::muxed::noise(), streams, size),
     ];
     // A 64 KiB message takes more than one record.
@@ -110,7 +114,7 @@ fn secured(name: &'static str, load: &Load, effort: Effort) -> Row {
     )
 }
 
-fn plain(name: &'static str, size: usize, budgets: &[Budget], effort: Effort) -> Row {
+fn plain(name: &'static str, size: usize, budgets: &[Budget], effort: &Effort) -> Row {
     let contenders = vec![ours::muxed::plain_transfers(1, size), rust::muxed::transfers(rust::muxed::plain(), 1, size)];
     run(
         Contest {
@@ -124,7 +128,19 @@ fn plain(name: &'static str, size: usize, budgets: &[Budget], effort: Effort) ->
     )
 }
 
-fn pipe(name: &'static str, effort: Effort) -> Row {
+/// No budget: what a connection adds to its session and its multiplexer.
+fn by_hand(name: &'static str, size: usize, effort: &Effort) -> Row {
+    let contenders = vec![
+        ours::connection::transfers(1, size, 1),
+        ours::muxed::noise_transfers(1, size),
+        floor::seal_open_ring("bare", size),
+        floor::seal_open_ring("bare, framed", size + FRAME_HEADER),
+    ];
+    let (unit, clock, budgets) = (Unit::Bytes(size), Clock::Thread, Vec::new());
+    run(Contest { name: name.into(), unit, clock, contenders, budgets }, effort)
+}
+
+fn pipe(name: &'static str, effort: &Effort) -> Row {
     let contenders = vec![rust::upgrade::pipe_copies(64 * KIB)];
     run(
         Contest {

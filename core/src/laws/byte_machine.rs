@@ -220,7 +220,8 @@ impl<S: ByteSubject> Checker<'_, S> {
         Ok(run.out)
     }
 
-    /// Calls the machine until it wants more, and checks what holds after every call.
+    /// Calls the machine until it wants more, and checks what holds after every call. A machine that fell silent because
+    /// `tx` was full goes on once that was sent, so it is called again until it adds nothing.
     fn settle_calls(&self, run: &mut Run<S>) -> Result<(), Violation> {
         while !run.over() {
             let before = run.rx.len();
@@ -241,15 +242,23 @@ impl<S: ByteSubject> Checker<'_, S> {
                 run.done = true;
             }
             self.check_caps(run)?;
-            if !run.manner.unsent {
+            let drained = !run.manner.unsent && !run.tx.is_empty();
+            if drained {
                 run.send();
             }
-            if silent {
+            if silent && !drained {
                 break;
             }
             run.budget = run.budget.saturating_sub(1);
+            if run.budget == 0 && silent && run.machine.deadline() <= run.now {
+                let deadline = run.machine.deadline();
+                return broken(
+                    3,
+                    format!("at {:?} it speaks without end, as the deadline stays {deadline:?}", run.now),
+                );
+            }
             if run.budget == 0 {
-                return broken(6, format!("the machine gives outputs without end ({} calls)", run.calls));
+                return broken(6, format!("the machine gives outputs or bytes without end ({} calls)", run.calls));
             }
         }
         if !run.over() && !run.ended {

@@ -141,6 +141,53 @@ fn each_broken_byte_machine_is_found_under_its_law() {
     }
 }
 
+/// Answers each byte with itself, tells nobody, and takes no more when `max_tx` bytes wait.
+struct Echo {
+    max_tx: usize,
+    /// Never goes on after it once stopped.
+    loses_wake_up: bool,
+    stopped: bool,
+}
+
+impl Machine for Echo {
+    type Output = ();
+    type Error = &'static str;
+
+    fn advance(&mut self, _: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<()>, &'static str> {
+        if self.loses_wake_up && self.stopped {
+            return Ok(None);
+        }
+        let len = rx.len().min(self.max_tx.saturating_sub(tx.len()));
+        tx.put_slice(&rx.split_to(len));
+        self.stopped = !rx.is_empty();
+        Ok(None)
+    }
+
+    fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<()>, &'static str> {
+        self.advance(now, rx, tx)
+    }
+
+    fn memory_used(&self) -> usize {
+        0
+    }
+}
+
+fn flooded(loses_wake_up: bool) -> Option<u8> {
+    let subject = Once(|| Echo { max_tx: 8, loses_wake_up, stopped: false });
+    let limits = Limits { tx: 8, ..Limits::default() };
+    check_bytes(&subject, &[Step::bytes([7; 100])], limits).err().map(|violation| violation.law)
+}
+
+#[test]
+fn a_machine_that_stops_at_its_cap_and_goes_on_when_tx_was_sent_passes() {
+    assert_eq!(flooded(false), None);
+}
+
+#[test]
+fn a_machine_that_stops_at_its_cap_for_good_is_found() {
+    assert_eq!(flooded(true), Some(7));
+}
+
 /// Echoes each number a second later; what it does wrong.
 #[derive(Default)]
 struct Delayed {

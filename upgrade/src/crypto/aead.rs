@@ -34,6 +34,8 @@ impl Key {
         match self.crypto {
             #[cfg(feature = "aws-lc-rs")]
             Crypto::AwsLc => aws_lc::seal(&self.bytes, nonce_bytes(nonce), associated, text),
+            #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+            Crypto::Mixed => with_ring::seal(&self.bytes, nonce_bytes(nonce), associated, text),
             #[cfg(feature = "ring")]
             Crypto::Ring => with_ring::seal(&self.bytes, nonce_bytes(nonce), associated, text),
             Crypto::RustCrypto => None,
@@ -56,6 +58,8 @@ impl Key {
         match self.crypto {
             #[cfg(feature = "aws-lc-rs")]
             Crypto::AwsLc => aws_lc::open(&self.bytes, nonce, associated, text, tag),
+            #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+            Crypto::Mixed => with_ring::open(&self.bytes, nonce, associated, text, tag),
             #[cfg(feature = "ring")]
             Crypto::Ring => with_ring::open(&self.bytes, nonce, associated, text, tag),
             Crypto::RustCrypto => rust_crypto::open(&self.bytes, nonce, associated, text, tag),

@@ -3,6 +3,7 @@
 use super::*;
 use alloc::{format, vec::Vec};
 use proptest::prelude::*;
+use tidewire_core::{Ed25519PublicKey, Keypair, PublicKey, Seed};
 
 fn hex<const N: usize>(digits: &str) -> [u8; N] {
     let digits: Vec<u32> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
@@ -12,7 +13,9 @@ fn hex<const N: usize>(digits: &str) -> [u8; N] {
 
 #[test]
 fn the_default_is_the_fastest_that_is_compiled_in() {
-    #[cfg(feature = "aws-lc-rs")]
+    #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+    assert_eq!(Crypto::default(), Crypto::Mixed);
+    #[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
     assert_eq!(Crypto::default(), Crypto::AwsLc);
     #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
     assert_eq!(Crypto::default(), Crypto::Ring);
@@ -132,6 +135,58 @@ fn chacha20_poly1305_agrees_with_rfc_8439() {
     }
 }
 
+fn ed25519(keypair: &Keypair) -> [u8; 32] {
+    match keypair.public() {
+        PublicKey::Ed25519(key) => *key.as_bytes(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Encodings of points of small order on the Edwards curve (RFC 8032), a sign on x = 0 included.
+#[rustfmt::skip]
+const WEAK: [&str; 10] = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+];
+
+#[test]
+fn every_implementation_refuses_keys_and_nonces_of_small_order() {
+    let honest = ed25519(&Keypair::from_seed(&Seed::new([1; 32])));
+    for key in WEAK.map(hex::<32>).into_iter().chain([honest]) {
+        let key = PublicKey::Ed25519(Ed25519PublicKey::from_bytes(key).unwrap());
+        for nonce in WEAK.map(hex::<32>) {
+            let signature = [nonce, [0; 32]].concat();
+            for message in 0..50u8 {
+                let refused = key.verify(&[message], &signature).unwrap_err();
+                for &crypto in Crypto::ALL {
+                    assert_eq!(crypto.verify(&key, &[message], &signature), Err(refused), "{crypto:?}");
+                }
+            }
+        }
+    }
+}
+
+/// "Taming the many EdDSAs", section 5.1, vector 3: a part of small order in key and nonce, both of large order.
+#[test]
+fn every_implementation_accepts_key_and_nonce_of_mixed_order() {
+    let key = hex("cdb267ce40c5cd45306fa5d2f29731459387dbf9eb933b7bd5aed9a765b88d4d");
+    let key = PublicKey::Ed25519(Ed25519PublicKey::from_bytes(key).unwrap());
+    let message: [u8; 32] = hex("9bd9f44f4dcc75bd531b56b2cd280b0bb38fc1cd6d1230e14861d861de092e79");
+    let signature: [u8; 64] = hex("9046a64750444938de19f227bb80485e92b83fdb4b6506c160484c016cc1852f\
+                                   87909e14428a7a1d62e9f22f3d3ad7802db02eb2e688b6c52fcd6648a98bd009");
+    for &crypto in Crypto::ALL {
+        assert_eq!(crypto.verify(&key, &message, &signature), Ok(()), "{crypto:?}");
+    }
+}
+
 #[test]
 fn secrets_are_never_printed() {
     for &crypto in Crypto::ALL {
@@ -168,6 +223,29 @@ proptest! {
         let (text, tag) = record.split_last_chunk().unwrap();
         for &crypto in Crypto::ALL {
             prop_assert_eq!(Key::new(key, crypto).open(nonce, b"", &mut text.to_vec(), tag), Err(NotAuthentic));
+        }
+    }
+
+    #[test]
+    fn all_implementations_agree_on_signatures(
+        secret: [u8; 32], message: Vec<u8>, flips in proptest::collection::vec((0..97usize, 0..8u8), 0..3), cut: bool
+    ) {
+        let keypair = Keypair::from_seed(&Seed::new(secret));
+        let mut key = ed25519(&keypair);
+        let mut signature = keypair.sign(&message).to_vec();
+        signature.push(0);
+        for (at, bit) in flips {
+            if at < 32 { key[at] ^= 1 << bit } else { signature[at - 32] ^= 1 << bit }
+        }
+        if !cut || signature[64] == 0 {
+            signature.pop();
+        }
+        if let Ok(key) = Ed25519PublicKey::from_bytes(key) {
+            let key = PublicKey::Ed25519(key);
+            let expected = key.verify(&message, &signature);
+            for &crypto in Crypto::ALL {
+                prop_assert_eq!(crypto.verify(&key, &message, &signature), expected);
+            }
         }
     }
 

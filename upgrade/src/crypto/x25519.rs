@@ -20,14 +20,11 @@ enum Secret {
 impl SecretKey {
     /// The key of these bytes, clamped as RFC 7748 says. Computes the public key: one base multiplication.
     pub fn new(mut bytes: [u8; 32], crypto: Crypto) -> Self {
-        let key = match crypto {
-            #[cfg(feature = "aws-lc-rs")]
-            Crypto::AwsLc => Self::aws_lc(&bytes),
-            #[cfg(feature = "ring")]
-            Crypto::Ring => None,
-            Crypto::RustCrypto => None,
-        }
-        .unwrap_or_else(|| Self::dalek(bytes));
+        #[cfg(feature = "aws-lc-rs")]
+        let key = if crypto.has_aws_lc() { Self::aws_lc(&bytes) } else { None };
+        #[cfg(not(feature = "aws-lc-rs"))]
+        let (key, _) = (None, crypto);
+        let key = key.unwrap_or_else(|| Self::dalek(bytes));
         bytes.zeroize();
         key
     }

@@ -22,28 +22,28 @@ pub enum MuxerKind {
 impl MuxerKind {
     /// Its name in negotiations.
     pub const fn protocol(self) -> Protocol {
+        Protocol::from_static(self.name())
+    }
+
+    /// The same as text. libp2p/specs yamux/README.md, "Specification"; mplex/README.md, "Protocol".
+    pub const fn name(self) -> &'static str {
         match self {
-            MuxerKind::Yamux => YAMUX,
-            MuxerKind::Mplex => MPLEX,
+            MuxerKind::Yamux => "/yamux/1.0.0",
+            MuxerKind::Mplex => mplex::PROTOCOL,
         }
     }
 
     /// The multiplexer with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [MuxerKind::Yamux, MuxerKind::Mplex].into_iter().find(|kind| kind.protocol().as_str() == name)
+        [MuxerKind::Yamux, MuxerKind::Mplex].into_iter().find(|kind| kind.name() == name)
     }
 }
 
 impl fmt::Display for MuxerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.protocol().as_str())
+        f.write_str(self.name())
     }
 }
-
-/// libp2p/specs yamux/README.md, "Specification".
-const YAMUX: Protocol = Protocol::from_static("/yamux/1.0.0");
-/// libp2p/specs mplex/README.md, "Protocol id".
-const MPLEX: Protocol = Protocol::from_static("/mplex/6.7.0");
 
 /// Limits of the multiplexers.
 #[derive(Clone, Debug, Default)]

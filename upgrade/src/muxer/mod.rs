@@ -1,8 +1,12 @@
 //! What a stream multiplexer is to the stages around it: many streams on one pair of byte sequences.
 
+mod any;
 pub mod mplex;
 mod queue;
 pub mod yamux;
+
+pub(crate) use any::AnyMuxer;
+pub use any::{MuxerConfig, MuxerError, MuxerKind};
 
 use bytes::BytesMut;
 use core::time::Duration;

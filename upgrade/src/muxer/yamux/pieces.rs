@@ -14,6 +14,7 @@
 //! So what nobody reads costs at most twice its bytes (own memory grows by doubling), and for pieces of 16 KiB and more
 //! the receive buffers that they were cut from: with buffers of 128 KiB at most eight times, in the worst of cuts.
 
+use super::table::push;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 
@@ -176,7 +177,7 @@ impl Pieces {
         } else {
             // Under 2^32 pieces: each has a byte at least, and the windows of a connection are far smaller.
             let at = u32::try_from(self.slots.len()).unwrap_or(NONE);
-            self.slots.push(piece);
+            push(&mut self.slots, piece);
             at
         };
         self.live += 1;

@@ -11,6 +11,7 @@ use super::stream::{
     ACK_OWED, FINISHED, FRESH, LAST_FRAME, READ_TO_END, REMOTE_FINISHED, RESET, SYN_OWED, Stream, UNACKNOWLEDGED,
     WANTS_CREDIT, WANTS_READ, WANTS_ROOM,
 };
+use super::table::push;
 use super::window::Windows;
 use super::{Event, ReadError, StreamId, Yamux, number};
 use bytes::{Buf, BytesMut};
@@ -290,13 +291,16 @@ impl Yamux {
         self.body = (left > 0).then_some(Body { left, ..body });
         match self.table.get_mut(body.stream).filter(|stream| !stream.is(RESET)) {
             Some(stream) => {
-                self.pieces.push(&mut stream.chain, rx.split_to(len));
+                // A record that is used up goes as it is: splitting costs a count in memory that other cores see.
+                let whole = len == rx.len() && len == rx.capacity();
+                let piece = if whole { core::mem::take(rx) } else { rx.split_to(len) };
+                self.pieces.push(&mut stream.chain, piece);
                 if stream.clear(WANTS_READ) {
                     self.after.add(READABLE, body.stream);
                 }
                 if !stream.is(FRESH) {
                     stream.set(FRESH);
-                    self.fresh.push(body.stream);
+                    push(&mut self.fresh, body.stream);
                 }
             }
             None => rx.advance(len),

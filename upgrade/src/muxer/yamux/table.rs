@@ -49,7 +49,7 @@ impl Table {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.slots.push(None);
+                push(&mut self.slots, None);
                 // Far under 2^32: the configuration caps both kinds of stream, and ids are 32 bits.
                 u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
             }
@@ -62,6 +62,9 @@ impl Table {
                 Some(last) if last.0 > id => index.partition_point(|entry| entry.0 < id),
                 _ => index.len(),
             };
+            if index.capacity() == 0 {
+                index.reserve_exact(1);
+            }
             index.insert(at, (id, slot));
         }
     }
@@ -71,7 +74,7 @@ impl Table {
         let at = index.binary_search_by_key(&id, |entry| entry.0).ok()?;
         let (_, slot) = index.remove(at);
         let stream = self.slots.get_mut(slot as usize)?.take();
-        self.free.push(slot);
+        push(&mut self.free, slot);
         if self.free.len() == self.slots.len() && self.slots.capacity() > SPARE {
             *self = Table::new();
         }
@@ -100,4 +103,12 @@ impl Table {
         let at = index.binary_search_by_key(&id, |entry| entry.0).ok()?;
         Some(index.get(at)?.1 as usize)
     }
+}
+
+/// Appends to a list that most connections need one place of: a `Vec` starts with four.
+pub(super) fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.capacity() == 0 {
+        list.reserve_exact(1);
+    }
+    list.push(item);
 }

@@ -146,7 +146,7 @@ impl Handshake {
             let static_key = static_key.ok_or(Error::Internal { message })?;
             let payload = Payload::read(space, config.max_muxers, config.max_certhashes)
                 .map_err(|source| Error::Malformed { message, source })?;
-            verify(payload, static_key)
+            verify(payload, self.shared.0.crypto, static_key)
         });
         tx.truncate(at);
         let mut remote = result?;
@@ -317,11 +317,11 @@ fn write(noise: &mut HandshakeState, message: u8, keys: usize, payload: &[u8], t
 }
 
 /// Shows who the remote is.
-fn verify(payload: Payload<'_>, static_key: &[u8; KEY_LEN]) -> Result<Remote, Error> {
+fn verify(payload: Payload<'_>, crypto: Crypto, static_key: &[u8; KEY_LEN]) -> Result<Remote, Error> {
     let key = payload.key.ok_or(Error::MissingKey)?;
     let signature = payload.signature.ok_or(Error::MissingSignature)?;
     let key = PublicKey::from_protobuf(key).map_err(Error::Key)?;
-    key.verify(&signed(static_key), signature).map_err(Error::Signature)?;
+    crypto.verify(&key, &signed(static_key), signature).map_err(Error::Signature)?;
     Ok(Remote { peer: key.peer_id(), key, muxer: None, extensions: payload.extensions })
 }
 

@@ -43,7 +43,7 @@ impl NoiseSession {
     }
 
     #[cfg(test)]
-    pub(super) fn set_nonces(&mut self, send: u64, receive: u64) {
+    pub(crate) fn set_nonces(&mut self, send: u64, receive: u64) {
         self.sealer.nonce = send;
         self.opener.nonce = receive;
     }

@@ -115,3 +115,15 @@ fn a_silent_remote_is_found_out_within_the_laws() {
     let script = [Step::bytes(data(SYN, 1, b"x")), Step::Wait(Duration::from_secs(20)), Step::bytes(ping(SYN, 1))];
     check_bytes(&Echo(config), &script, Limits { tx: 400_000, ..Limits::default() }).unwrap();
 }
+
+#[test]
+fn a_flood_against_a_small_output_keeps_the_laws() {
+    let mut flood = Vec::new();
+    for n in 0..60 {
+        flood.extend(ping(SYN, n));
+        flood.extend(update(SYN, n * 2 + 1, 0));
+    }
+    let config = Config { max_inbound_streams: 4, max_tx: 64, max_replies: 64, ..quiet() };
+    let limits = Limits { tx: config.max_tx + config.max_replies + 100, places: 40, ..Limits::default() };
+    check_bytes(&Echo(config), &[Step::bytes(flood)], limits).unwrap();
+}

@@ -1,0 +1,88 @@
+//! How an upgrade fails.
+
+use crate::channel::ChannelError;
+use crate::security::SecurityError;
+use crate::security::psk::PskError;
+use core::fmt;
+use core::time::Duration;
+use smol_str::SmolStr;
+use tidewire_multistream as multistream;
+
+/// A part of the upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The private network's nonces.
+    PrivateNetwork,
+    /// Agreeing on a security protocol.
+    Security,
+    /// The security protocol's handshake.
+    Handshake,
+    /// Agreeing on a multiplexer.
+    Muxer,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::PrivateNetwork => "the private network's opening",
+            Stage::Security => "selecting a security protocol",
+            Stage::Handshake => "the security handshake",
+            Stage::Muxer => "selecting a multiplexer",
+        })
+    }
+}
+
+/// Why an upgrade failed. Final: send what is in `tx`, then close the socket.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// The ends did not agree on a security protocol.
+    #[error("no security protocol was agreed on: {0}")]
+    SelectSecurity(multistream::Error),
+    /// The handshake failed: the remote is not who it should be, or did not prove who it is, or broke a rule.
+    #[error("the security handshake failed: {0}")]
+    Handshake(#[from] SecurityError),
+    /// The ends did not agree on a multiplexer.
+    #[error("no multiplexer was agreed on: {0}")]
+    SelectMuxer(multistream::Error),
+    /// The handshake named a multiplexer that we did not offer.
+    #[error("the handshake agreed on the multiplexer {name}, which we did not offer")]
+    UnknownMuxer {
+        /// Its name.
+        name: SmolStr,
+    },
+    /// A record, after the handshake.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The private network's layer failed.
+    #[error(transparent)]
+    Psk(#[from] PskError),
+    /// It took too long.
+    #[error("the upgrade took longer than {timeout:?}; it was still at {stage}")]
+    TimedOut {
+        /// The limit.
+        timeout: Duration,
+        /// Where it was.
+        stage: Stage,
+    },
+    /// The remote closed the connection.
+    #[error("the remote closed the connection during {stage}{}", hint(*stage))]
+    EndedEarly {
+        /// Where it was.
+        stage: Stage,
+    },
+    /// We refused.
+    #[error("refused by us: {reason}")]
+    Refused {
+        /// Why.
+        reason: SmolStr,
+    },
+}
+
+fn hint(stage: Stage) -> &'static str {
+    match stage {
+        Stage::PrivateNetwork | Stage::Security => " (is one end in a private network, or is this another protocol?)",
+        Stage::Handshake | Stage::Muxer => "",
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole upgrades and whole connections, both ends in one thread: from the first byte on the wire to the last.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod connections;
+mod flights;
+mod hostile;
+mod laws;
+mod negotiations;
+mod properties;
+mod support;
+mod upgrades;
