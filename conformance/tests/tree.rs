@@ -53,7 +53,8 @@ fn table(path: &Path) -> Table {
 /// Names of what lies in a folder, without hidden files.
 fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
@@ -93,9 +94,9 @@ fn every_source_file_is_short() {
 fn is_unsafe(text: &str) -> bool {
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).any(|line| {
         let mut words = line.split_whitespace().skip_while(|word| *word != "unsafe").skip(1);
-        words.next().is_some_and(|next| {
-            ["{", "fn", "impl", "extern", "trait"].iter().any(|allowed| next.starts_with(allowed))
-        })
+        words
+            .next()
+            .is_some_and(|next| ["{", "fn", "impl", "extern", "trait"].iter().any(|allowed| next.starts_with(allowed)))
     })
 }
 

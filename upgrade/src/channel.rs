@@ -67,9 +67,9 @@ impl Channel {
         mut inner: impl FnMut(&mut BytesMut, &mut BytesMut) -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
         loop {
-            let record = self.begin(tx);
+            let at = tx.len();
             let result = inner(&mut self.plain, tx);
-            self.finish(tx, record)?;
+            self.finish_from(tx, at)?;
             match result {
                 Ok(None) => {}
                 other => return other,
@@ -94,9 +94,9 @@ impl Channel {
         if !rx.is_empty() {
             return Err(ChannelError::Truncated { len: rx.len() }.into());
         }
-        let record = self.begin(tx);
+        let at = tx.len();
         let result = inner(&mut self.plain, tx);
-        self.finish(tx, record)?;
+        self.finish_from(tx, at)?;
         result
     }
 
@@ -149,9 +149,26 @@ impl Channel {
         tx: &mut BytesMut,
         say: impl FnOnce(&mut BytesMut) -> R,
     ) -> (R, Result<(), ChannelError>) {
-        let record = self.begin(tx);
+        let at = tx.len();
         let said = say(tx);
-        (said, self.finish(tx, record))
+        (said, self.finish_from(tx, at))
+    }
+
+    /// Starts a record whose first bytes stand behind `at` already. Most calls say nothing: this way they pay for no record.
+    pub(crate) fn begin_from(&mut self, tx: &mut BytesMut, at: usize) -> Record {
+        let late = self.begin(tx);
+        let header = late.start - late.at;
+        tx.get_mut(at..).unwrap_or_default().rotate_right(header);
+        Record { at, start: at + header }
+    }
+
+    /// Seals what was appended behind `at`, if anything was.
+    fn finish_from(&mut self, tx: &mut BytesMut, at: usize) -> Result<(), ChannelError> {
+        if tx.len() == at {
+            return Ok(());
+        }
+        let record = self.begin_from(tx, at);
+        self.finish(tx, record)
     }
 
     /// How many more plaintext bytes fit into the record.

@@ -351,7 +351,6 @@ impl<S: ByteSubject> Run<S> {
         self.done || self.out.error.is_some()
     }
 
-    #[expect(clippy::type_complexity)]
     fn call(&mut self) -> Result<Option<<S::Machine as Machine>::Output>, <S::Machine as Machine>::Error> {
         self.calls += 1;
         if self.ended {

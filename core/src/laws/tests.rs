@@ -67,7 +67,7 @@ impl Machine for Counter {
         let mut sum = u16::from(rx.get_u8()) + u16::from(rx.get_u8());
         match self.fault {
             Fault::HiddenState(extra) => sum += u16::from(extra),
-            Fault::PeeksBehind => sum += rx.len() as u16,
+            Fault::PeeksBehind => sum += u16::try_from(rx.len()).unwrap(),
             Fault::CountsCalls => sum += u16::from(self.calls),
             _ => {}
         }

@@ -18,7 +18,7 @@ pub use event::{By, ConnectionError, Event, OpenStreamError, ReadStreamError};
 pub use writer::Batch;
 
 use crate::channel::{Channel, ChannelError};
-use crate::muxer::{self, AnyMuxer, Muxer, MuxerKind, ReadError, StreamError, StreamId, WriteError};
+use crate::muxer::{self, AnyMuxer, Muxer, MuxerKind, StreamError, StreamId, WriteError};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use bytes::BytesMut;
@@ -27,8 +27,8 @@ use tidewire_core::{Machine, PeerId, PublicKey, Role, Time};
 use tidewire_multistream::{self as multistream, Dialer, Listener, Protocols, Router};
 use writer::Writer;
 
-/// What is told to the remote when the ends don't agree on a stream's protocol: libp2p/specs connections/README.md, "Error
-/// Codes", `STREAM_PROTOCOL_NEGOTIATION_FAILED`.
+/// What is told to the remote when the ends don't agree on a stream's protocol, where the multiplexer has a place for a
+/// code: go-libp2p's `StreamProtocolNegotiationFailed`. For other peers it means nothing.
 pub const NEGOTIATION_FAILED: u32 = 0x1001;
 
 /// How a protocol is selected.
@@ -218,10 +218,10 @@ impl Connection {
         if self.is_closed() {
             return Err(OpenStreamError::Closed);
         }
-        Ok(self.record(tx, |muxer, tx| muxer.open(tx))?)
+        Ok(self.record(tx, AnyMuxer::open)?)
     }
 
-    /// Several writes in one record: sealed when the batch is dropped.
+    /// Several calls whose frames share a record: sealed when the batch is dropped.
     pub fn batch<'a>(&'a mut self, tx: &'a mut BytesMut) -> Batch<'a> {
         Batch::new(self, tx)
     }
@@ -239,30 +239,7 @@ impl Connection {
     /// # Errors
     /// Nothing was read. [`ReadStreamError::Blocked`]: an event says when to try again.
     pub fn read(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<Option<BytesMut>, ReadStreamError> {
-        let closed = self.is_closed();
-        match self.negotiations.get_mut(id) {
-            None => {}
-            Some(Negotiation::Running(_)) if closed => return Err(ReadStreamError::Closed),
-            Some(Negotiation::Running(_)) => return Err(ReadStreamError::Blocked),
-            Some(Negotiation::Failed(error)) => return Err(ReadStreamError::Negotiation((**error).clone())),
-            Some(Negotiation::Head(head)) => {
-                let head = core::mem::take(head);
-                self.negotiations.remove(id);
-                return Ok(Some(head));
-            }
-        }
-        let result = if closed {
-            self.muxer.read(id, &mut BytesMut::new())
-        } else {
-            self.record(tx, |muxer, tx| muxer.read(id, tx))
-        };
-        result.map_err(|error| match error {
-            ReadError::Blocked if closed => ReadStreamError::Closed,
-            ReadError::Blocked => ReadStreamError::Blocked,
-            ReadError::Reset { code } => ReadStreamError::Reset { code },
-            ReadError::Unknown => ReadStreamError::Unknown,
-            ReadError::Failed => ReadStreamError::Closed,
-        })
+        self.batch(tx).read(id)
     }
 
     /// Says that we send no more on a stream. Finishing twice is harmless; before there is an answer to our proposal it takes
@@ -271,18 +248,7 @@ impl Connection {
     /// # Errors
     /// There is no such stream, or it was reset, or the connection is over.
     pub fn finish(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<(), StreamError> {
-        if self.is_closed() {
-            return Err(StreamError::Failed);
-        }
-        match self.negotiations.get_mut(id) {
-            Some(Negotiation::Running(running)) if !running.may_write() => {
-                running.finish = true;
-                return Ok(());
-            }
-            Some(Negotiation::Failed(_)) => return Err(StreamError::Reset { code: NEGOTIATION_FAILED }),
-            _ => {}
-        }
-        self.record(tx, |muxer, tx| muxer.finish(id, tx))
+        self.batch(tx).finish(id)
     }
 
     /// Ends a stream at once in both directions, and forgets it.

@@ -139,7 +139,8 @@ macro_rules! ring_like {
             text: &mut [u8],
         ) -> Option<[u8; TAG_LEN]> {
             let nonce = Nonce::assume_unique_for_key(nonce);
-            let tag = cipher(key)?.seal_in_place_separate_tag(nonce, Aad::from(associated), text).ok()?;
+            let made = cipher(key);
+            let tag = made.as_ref()?.seal_in_place_separate_tag(nonce, Aad::from(associated), text).ok()?;
             tag.as_ref().try_into().ok()
         }
     };
@@ -157,7 +158,10 @@ mod aws_lc {
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), NotAuthentic> {
-        let (cipher, nonce) = (cipher(key).ok_or(NotAuthentic)?, Nonce::assume_unique_for_key(nonce));
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        // Used where it is made: it has 544 bytes and more.
+        let made = cipher(key);
+        let Some(cipher) = &made else { return Err(NotAuthentic) };
         match cipher.open_in_place_separate_tag(nonce, Aad::from(associated), tag, text) {
             Ok(_) => Ok(()),
             Err(_) => Err(NotAuthentic),
@@ -177,7 +181,10 @@ mod with_ring {
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), NotAuthentic> {
-        let (cipher, nonce) = (cipher(key).ok_or(NotAuthentic)?, Nonce::assume_unique_for_key(nonce));
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        // Used where it is made: it has 544 bytes and more.
+        let made = cipher(key);
+        let Some(cipher) = &made else { return Err(NotAuthentic) };
         match cipher.open_in_place_separate_tag(nonce, Aad::from(associated), (*tag).into(), text, 0..) {
             Ok(_) => Ok(()),
             Err(_) => Err(NotAuthentic),

@@ -4,6 +4,7 @@ use super::mplex::{self, Mplex};
 use super::yamux::{self, Yamux};
 use super::{Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use bytes::BytesMut;
 use core::fmt;
 use tidewire_core::{Role, Time};
@@ -54,6 +55,19 @@ pub struct MuxerConfig {
     pub mplex: mplex::Config,
 }
 
+/// The same as all connections of a node share it.
+#[derive(Debug)]
+pub(crate) struct SharedConfig {
+    yamux: Arc<yamux::Config>,
+    mplex: mplex::Config,
+}
+
+impl SharedConfig {
+    pub(crate) fn new(config: &MuxerConfig) -> Self {
+        SharedConfig { yamux: Yamux::share(config.yamux.clone()), mplex: config.mplex.clone() }
+    }
+}
+
 /// The remote broke a rule of the multiplexer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -68,6 +82,7 @@ pub enum MuxerError {
 
 /// The multiplexer of a connection.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every connection has the large one, and saves an allocation")]
 pub(crate) enum AnyMuxer {
     Yamux(Yamux),
     /// Rare and large: behind a pointer, so that yamux connections don't pay for it.
@@ -75,9 +90,9 @@ pub(crate) enum AnyMuxer {
 }
 
 impl AnyMuxer {
-    pub(crate) fn new(kind: MuxerKind, role: Role, config: &MuxerConfig) -> Self {
+    pub(crate) fn new(kind: MuxerKind, role: Role, config: &SharedConfig) -> Self {
         match kind {
-            MuxerKind::Yamux => AnyMuxer::Yamux(Yamux::new(role, config.yamux.clone())),
+            MuxerKind::Yamux => AnyMuxer::Yamux(Yamux::shared(role, &config.yamux)),
             MuxerKind::Mplex => AnyMuxer::Mplex(Box::new(Mplex::new(role, config.mplex.clone()))),
         }
     }

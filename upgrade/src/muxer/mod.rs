@@ -5,7 +5,7 @@ pub mod mplex;
 mod queue;
 pub mod yamux;
 
-pub(crate) use any::AnyMuxer;
+pub(crate) use any::{AnyMuxer, SharedConfig};
 pub use any::{MuxerConfig, MuxerError, MuxerKind};
 
 use bytes::BytesMut;

@@ -2,7 +2,7 @@
 
 use crate::connection::{self, Selection};
 use crate::crypto::Crypto;
-use crate::muxer::{MuxerConfig, MuxerKind};
+use crate::muxer::{MuxerConfig, MuxerKind, SharedConfig};
 use crate::security::noise::{self, Noise};
 use crate::security::plaintext::{self, Plaintext};
 use crate::security::psk::PreSharedKey;
@@ -120,6 +120,7 @@ pub(super) struct Shared {
     pub(super) security_names: Protocols,
     pub(super) muxer_names: Protocols,
     pub(super) connection: Arc<connection::Config>,
+    pub(super) muxer: SharedConfig,
 }
 
 impl Upgrader {
@@ -160,8 +161,9 @@ impl Upgrader {
         let security_names = config.securities.iter().map(|kind| Protocol::from_static(kind.protocol())).collect();
         let muxer_names = config.muxers.iter().map(|kind| kind.protocol()).collect();
         let connection = Arc::new(config.connection.clone());
+        let muxer = SharedConfig::new(&config.muxer);
         let peer = identity.peer_id();
-        Ok(Upgrader(Arc::new(Shared { config, peer, securities, security_names, muxer_names, connection })))
+        Ok(Upgrader(Arc::new(Shared { config, peer, securities, security_names, muxer_names, connection, muxer })))
     }
 
     /// Who we are.

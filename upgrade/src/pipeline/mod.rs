@@ -210,7 +210,7 @@ impl Upgrade {
     /// What is going on.
     pub fn stage(&self) -> Stage {
         match &self.state {
-            State::Selecting(_) if self.psk.as_ref().is_some_and(|psk| !psk.is_open()) => Stage::PrivateNetwork,
+            _ if self.psk.as_ref().is_some_and(|psk| !psk.is_open()) => Stage::PrivateNetwork,
             State::Selecting(_) => Stage::Security,
             State::Securing(Securing { confirm: Some(_), .. }) => Stage::Security,
             State::Securing(_) => Stage::Handshake,
@@ -432,7 +432,7 @@ impl Upgrade {
     ) -> Progress {
         let shared = &*self.shared.0;
         let Known { peer, key, security } = secured;
-        let muxer = AnyMuxer::new(kind, role, &shared.config.muxer);
+        let muxer = AnyMuxer::new(kind, role, &shared.muxer);
         let config = shared.connection.clone();
         let parts = Parts { channel, muxer, confirm, config, peer, key, role, security };
         self.state = State::Settled(Box::new(Connection::new(parts)));
@@ -492,6 +492,3 @@ impl Machine for Upgrade {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

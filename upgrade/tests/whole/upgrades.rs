@@ -120,7 +120,7 @@ fn an_unknown_security_protocol_is_a_typed_error() {
         let alice = offering(1, &[Plaintext], &[Yamux], true, selection);
         let bob = offering(2, &[Noise], &[Yamux], true, selection);
         let (a, b) = upgrade(start(&alice, Plan::Initiate, None, 3), start(&bob, Plan::Respond, None, 4));
-        let refused = multistream::Error::Refused { proposals: SecurityKind::Plaintext.protocol().parse_one() };
+        let refused = multistream::Error::Refused { proposals: Plaintext.protocol().parse_one() };
         assert_eq!(a.error, Some(UpgradeError::SelectSecurity(refused)));
         assert!(matches!(b.error, Some(UpgradeError::SelectSecurity(_))), "{:?}", b.error);
     }

@@ -72,6 +72,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads a header and checks what can be checked without knowing the streams.
+    #[inline]
     pub(super) fn decode(bytes: &[u8; HEADER]) -> Result<Self, Error> {
         let [version, kind, f0, f1, s0, s1, s2, s3, l0, l1, l2, l3] = *bytes;
         if version != 0 {
@@ -98,6 +99,7 @@ impl Header {
         }
     }
 
+    #[inline]
     pub(super) fn encode(self) -> [u8; HEADER] {
         let kind = match self.kind {
             Kind::Data => 0,

@@ -47,6 +47,7 @@ pub use frame::Kind;
 
 use super::{Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::BytesMut;
 use core::time::Duration;
@@ -81,7 +82,7 @@ use window::Windows;
 /// ```
 #[derive(Debug)]
 pub struct Yamux {
-    config: Config,
+    config: Arc<Config>,
     /// Whether our streams have odd numbers.
     odd: bool,
     /// The number of our next stream; `None`: all are used.
@@ -125,7 +126,16 @@ pub struct Yamux {
 impl Yamux {
     /// The machine of the end that has this role: the initiator's streams have odd numbers.
     pub fn new(role: Role, config: Config) -> Self {
-        let config = config.clamped();
+        Yamux::shared(role, &Yamux::share(config))
+    }
+
+    /// What the connections of a node share.
+    pub(crate) fn share(config: Config) -> Arc<Config> {
+        Arc::new(config.clamped())
+    }
+
+    /// As [`new`](Yamux::new), with a configuration that [`share`](Yamux::share) has prepared.
+    pub(crate) fn shared(role: Role, config: &Arc<Config>) -> Self {
         let odd = role.is_initiator();
         Yamux {
             odd,
@@ -133,7 +143,7 @@ impl Yamux {
             table: Table::new(),
             pieces: Pieces::new(),
             windows: Windows::new(config.max_connection_window, config.max_stream_window),
-            pings: Pings::new(&config),
+            pings: Pings::new(config),
             used: UsedIds::new(),
             body: None,
             after: After::default(),
@@ -151,7 +161,7 @@ impl Yamux {
             remote_goes_away: false,
             ended: false,
             failed: None,
-            config,
+            config: Arc::clone(config),
         }
     }
 

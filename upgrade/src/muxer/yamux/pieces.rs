@@ -72,6 +72,7 @@ impl Pieces {
     }
 
     /// Appends `piece`, which must not be empty.
+    #[inline]
     pub(super) fn push(&mut self, chain: &mut Chain, piece: BytesMut) {
         if piece.len() < TINY
             && let Some(tail) = self.slots.get_mut(chain.tail as usize)
@@ -89,6 +90,7 @@ impl Pieces {
     }
 
     /// Takes the oldest piece.
+    #[inline]
     pub(super) fn pop(&mut self, chain: &mut Chain) -> Option<BytesMut> {
         let at = chain.head;
         let slot = self.slots.get_mut(at as usize)?;

@@ -285,6 +285,7 @@ impl Yamux {
         Ok(())
     }
 
+    #[inline]
     fn take_body(&mut self, body: Body, rx: &mut BytesMut) {
         let len = rx.len().min(body.left as usize);
         let left = body.left - u32::try_from(len).unwrap_or(body.left);
@@ -379,6 +380,7 @@ impl Yamux {
     }
 
     /// Ends the pass: what is still unread must not pin the receive buffer.
+    #[inline]
     fn settle(&mut self) {
         for id in self.fresh.drain(..) {
             if let Some(stream) = self.table.get_mut(id)

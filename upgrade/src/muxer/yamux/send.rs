@@ -196,6 +196,7 @@ impl Yamux {
     }
 
     /// Appends a frame, or the header of one.
+    #[inline]
     pub(super) fn put(&mut self, header: Header, tx: &mut BytesMut) {
         let at = tx.len();
         tx.extend_from_slice(&header.encode());
@@ -215,6 +216,7 @@ impl Yamux {
 }
 
 /// The flag that the first frame of a stream carries, once.
+#[inline]
 fn introduction(stream: &mut Stream, unaccepted: &mut usize) -> u16 {
     if stream.clear(SYN_OWED) {
         return SYN;

@@ -38,6 +38,7 @@ impl Table {
         self.slots.get(self.search(id)?)?.as_ref()
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
         let slot = self.find(id)?;
         self.slots.get_mut(slot)?.as_mut()
@@ -88,6 +89,7 @@ impl Table {
             + self.free.capacity() * size_of::<u32>()
     }
 
+    #[inline]
     fn find(&mut self, id: u32) -> Option<usize> {
         if let Some(Some(stream)) = self.slots.get(self.last)
             && stream.id == id

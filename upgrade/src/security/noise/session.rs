@@ -49,6 +49,7 @@ impl NoiseSession {
     }
 
     /// The next record of `rx` that holds anything. Empty ones are legal, and opened and dropped on the way.
+    #[inline]
     fn next_record(&mut self, rx: &mut BytesMut) -> Result<Option<BytesMut>, SessionError> {
         loop {
             let Some(header) = rx.first_chunk::<HEADER>() else { return Ok(None) };
@@ -71,6 +72,7 @@ impl NoiseSession {
 }
 
 impl Session for NoiseSession {
+    #[inline]
     fn max_plaintext(&self) -> usize {
         MAX_PLAINTEXT
     }
@@ -86,6 +88,7 @@ impl Session for NoiseSession {
         result
     }
 
+    #[inline]
     fn begin(&mut self, tx: &mut BytesMut) -> usize {
         let at = tx.len();
         tx.extend_from_slice(&[0; HEADER]);
@@ -117,6 +120,7 @@ impl Session for NoiseSession {
 
 impl Half {
     /// Seals one record: header and tag are filled in.
+    #[inline]
     fn seal(&mut self, record: &mut [u8]) {
         let Some((header, rest)) = record.split_first_chunk_mut::<HEADER>() else { return };
         *header = u16::try_from(rest.len()).unwrap_or(u16::MAX).to_be_bytes();
@@ -138,6 +142,7 @@ impl Half {
     }
 
     /// Whether there are nonces for so many records.
+    #[inline]
     fn lasts_for(&self, records: usize) -> bool {
         u64::MAX - self.nonce >= records as u64
     }

@@ -1,0 +1,240 @@
+//! A node's sockets: dialing, listening, and the upgrade of a socket that came from elsewhere.
+
+use crate::address::Target;
+use crate::connection::Connection;
+use crate::error::{DialError, ListenError, UpgradeFailed};
+use crate::hooks::{Gate, Observed, Observer};
+use crate::link::{Phase, info};
+use crate::listener::Listener;
+use crate::pool::{Clock, Pool};
+use crate::shared::Shared;
+use crate::threads;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tidewire_core::{Multiaddr, PeerId, Seed, Time};
+use tidewire_upgrade::pipeline::{Plan, Upgrade, UpgradeError, Upgrader};
+
+/// The caps of an endpoint, as its builder documents them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    pub(crate) max_pending: usize,
+    pub(crate) close: Duration,
+}
+
+/// A node that dials and listens over TCP. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Endpoint {
+    upgrader: Upgrader,
+    seed: Seed,
+    connections: Arc<AtomicU64>,
+    pub(crate) clock: Clock,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) limits: Limits,
+    pub(crate) gate: Option<Arc<dyn Gate>>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+}
+
+impl Endpoint {
+    /// With a seed from the operating system.
+    ///
+    /// # Errors
+    /// The operating system has none.
+    pub fn new(upgrader: Upgrader) -> io::Result<Endpoint> {
+        Ok(Endpoint::with_seed(upgrader, random_seed()?))
+    }
+
+    /// With this seed, from which each connection's is derived: never give the same twice, but in tests.
+    pub fn with_seed(upgrader: Upgrader, seed: Seed) -> Endpoint {
+        Endpoint {
+            upgrader,
+            seed,
+            connections: Arc::default(),
+            clock: Clock::new(),
+            pool: Arc::default(),
+            limits: Limits { connect: Duration::from_secs(10), max_pending: 16, close: Duration::from_secs(2) },
+            gate: None,
+            observer: None,
+        }
+    }
+
+    /// The same, with a gate that may refuse connections.
+    #[must_use]
+    pub fn gate(self, gate: Arc<dyn Gate>) -> Endpoint {
+        Endpoint { gate: Some(gate), ..self }
+    }
+
+    /// The same, with an observer of all its connections.
+    #[must_use]
+    pub fn observe(self, observer: Arc<dyn Observer>) -> Endpoint {
+        Endpoint { observer: Some(observer), ..self }
+    }
+
+    /// How long connecting to an address may take, all that its name stands for together; the upgrade has its own
+    /// deadline. Default 10 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Endpoint {
+        self.limits.connect = limit;
+        self
+    }
+
+    /// How many sockets of each listener may be in an upgrade, or upgraded and not yet accepted; further ones wait in the
+    /// operating system's queue. Default 16.
+    #[must_use]
+    pub fn max_pending(mut self, count: usize) -> Endpoint {
+        self.limits.max_pending = count.max(1);
+        self
+    }
+
+    /// How long a closed connection may take to send what is left, and to hear that the remote closed too. Default 2 s.
+    #[must_use]
+    pub fn close_timeout(mut self, limit: Duration) -> Endpoint {
+        self.limits.close = limit;
+        self
+    }
+
+    /// Who we are.
+    pub fn peer(&self) -> PeerId {
+        self.upgrader.peer()
+    }
+
+    /// Now, on the clock of this endpoint's connections: for [`Plan::ListenFirst`].
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Dials `/ip4|ip6|dns|dns4|dns6/../tcp/PORT[/p2p/ID]`. Where the address names a peer, anyone else is refused.
+    ///
+    /// # Errors
+    /// No connection; see [`DialError`].
+    pub fn dial(&self, address: &Multiaddr) -> Result<Connection, DialError> {
+        self.dial_as(address, Plan::Initiate)
+    }
+
+    /// The same, where who speaks first is settled otherwise: hole punching.
+    ///
+    /// # Errors
+    /// No connection; see [`DialError`].
+    pub fn dial_as(&self, address: &Multiaddr, plan: Plan) -> Result<Connection, DialError> {
+        let target =
+            Target::parse(address).map_err(|reason| DialError::Address { address: address.clone(), reason })?;
+        if let Some(gate) = &self.gate {
+            gate.dial(address).map_err(|reason| DialError::Refused { address: address.clone(), reason })?;
+        }
+        let number = self.number();
+        self.tell(number, || Observed::Connecting(address.clone()));
+        let failed = |error: DialError| {
+            self.tell(number, || Observed::Failed(error.to_string()));
+            error
+        };
+        let found = target.resolve().map_err(|error| failed(DialError::Resolve { address: address.clone(), error }))?;
+        let socket =
+            self.connect(&found).map_err(|error| failed(DialError::Connect { address: address.clone(), error }))?;
+        self.start(socket, plan, target.peer, number)
+            .and_then(upgraded)
+            .map_err(|error| DialError::Upgrade { address: address.clone(), error })
+    }
+
+    /// Makes a connection of a socket. `expected`: anyone else is refused.
+    ///
+    /// # Errors
+    /// The remote did not come along, or is not welcome, or the socket failed.
+    pub fn upgrade(
+        &self,
+        socket: TcpStream,
+        plan: Plan,
+        expected: Option<PeerId>,
+    ) -> Result<Connection, UpgradeFailed> {
+        upgraded(self.start(socket, plan, expected, self.number())?)
+    }
+
+    /// Listens on `/ip4|ip6|../tcp/PORT`; port 0 lets the operating system choose.
+    ///
+    /// # Errors
+    /// Not such an address, or it can't be had.
+    pub fn listen(&self, address: &Multiaddr) -> Result<Listener, ListenError> {
+        Listener::new(self, address)
+    }
+
+    /// Starts the upgrade, and the connection's threads.
+    pub(crate) fn start(
+        &self,
+        socket: TcpStream,
+        plan: Plan,
+        expected: Option<PeerId>,
+        number: u64,
+    ) -> Result<Arc<Shared>, UpgradeFailed> {
+        let remote = Multiaddr::tcp(socket.peer_addr()?);
+        self.tell(number, || Observed::Connected(remote.clone()));
+        let upgrade = Upgrade::new(&self.upgrader, plan, expected, &self.seed.derive("connection", number));
+        let shared = Arc::new(Shared::new(self, socket, remote, number, upgrade));
+        threads::start(&shared)?;
+        Ok(shared)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn tell(&self, number: u64, event: impl FnOnce() -> Observed) {
+        if let Some(observer) = &self.observer {
+            observer.event(number, &event());
+        }
+    }
+
+    fn connect(&self, found: &[SocketAddr]) -> io::Result<TcpStream> {
+        let until = Instant::now() + self.limits.connect;
+        let mut last = io::Error::from(io::ErrorKind::TimedOut);
+        for address in found {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match TcpStream::connect_timeout(address, left) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("peer", &self.peer()).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Waits for the end of the upgrade.
+pub(crate) fn upgraded(shared: Arc<Shared>) -> Result<Connection, UpgradeFailed> {
+    let mut link = shared.lock();
+    let info = loop {
+        match &link.phase {
+            Phase::Upgrading(_) => {}
+            Phase::Open(connection) => break info(connection, &shared.remote),
+            Phase::Failed(error) => return Err(error.clone()),
+        }
+        link = shared.wait(&shared.changed, link, None)?;
+    };
+    drop(link);
+    Ok(Connection::new(shared, info))
+}
+
+/// An upgrade that we refused.
+pub(crate) fn refused(reason: &str) -> UpgradeFailed {
+    UpgradeFailed::Upgrade(UpgradeError::Refused { reason: reason.into() })
+}
+
+/// 32 bytes from the operating system: for a new identity, or an [`Upgrader`].
+///
+/// # Errors
+/// The operating system has none to give.
+pub fn random_seed() -> io::Result<Seed> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(Seed::new(bytes))
+}

@@ -1,0 +1,96 @@
+//! Buffers that connections share: who has bytes to move takes one, who has none gives it back.
+
+use bytes::BytesMut;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes of a buffer: two records of Noise at their longest, so that one is whole while the next arrives.
+pub(crate) const SIZE: usize = 256 * 1024;
+
+/// Buffers that are kept for later. Further ones are freed.
+const KEPT: usize = 64;
+
+/// How many of the kept ones are looked at for one that nobody reads from any more.
+const TRIES: usize = 4;
+
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    kept: Mutex<Vec<BytesMut>>,
+    lent: AtomicUsize,
+}
+
+/// A buffer, or none. Goes back to its pool when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    pub(crate) bytes: BytesMut,
+    pool: Option<Arc<Pool>>,
+}
+
+impl Pool {
+    /// Buffers that are in use.
+    pub(crate) fn lent(&self) -> usize {
+        self.lent.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> BytesMut {
+        self.lent.fetch_add(1, Ordering::Relaxed);
+        let mut kept = lock(&self.kept);
+        // Received data is handed out without a copy: a buffer comes back before the last of it was read.
+        for at in (0..kept.len()).rev().take(TRIES) {
+            if kept.get_mut(at).is_some_and(|buffer| buffer.try_reclaim(SIZE)) {
+                return kept.swap_remove(at);
+            }
+        }
+        drop(kept);
+        BytesMut::with_capacity(SIZE)
+    }
+
+    fn give(&self, mut buffer: BytesMut) {
+        self.lent.fetch_sub(1, Ordering::Relaxed);
+        buffer.clear();
+        let mut kept = lock(&self.kept);
+        if kept.len() < KEPT {
+            kept.push(buffer);
+        }
+    }
+}
+
+impl Buffer {
+    /// Takes memory from the pool, if there is none yet.
+    pub(crate) fn fill(&mut self, pool: &Arc<Pool>) {
+        if self.pool.is_none() && self.bytes.capacity() == 0 {
+            *self = Buffer { bytes: pool.take(), pool: Some(pool.clone()) };
+        }
+    }
+
+    /// Makes room for `room` more bytes, in this buffer or in another one.
+    pub(crate) fn make_room(&mut self, room: usize, pool: &Arc<Pool>) {
+        self.fill(pool);
+        if self.bytes.capacity() - self.bytes.len() < room && !self.bytes.try_reclaim(room) {
+            let mut fresh = Buffer::default();
+            fresh.fill(pool);
+            fresh.bytes.extend_from_slice(&self.bytes);
+            *self = fresh;
+        }
+    }
+
+    /// Gives the memory back, if nothing is in it.
+    pub(crate) fn rest(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
+            *self = Buffer::default();
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.give(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Nothing that is locked here can be left half done by a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

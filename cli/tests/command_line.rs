@@ -1,0 +1,92 @@
+//! Unusable command lines: exit code 2, nothing on stdout, one line on stderr that says what to do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
+
+mod common;
+
+use common::{Folder, run, stderr, stdout};
+
+const ADDRESS: &str = "/ip4/127.0.0.1/tcp/1";
+
+fn refused(words: &[&str]) -> String {
+    let output = run(words);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+    assert_eq!(stdout(&output), "", "{words:?}");
+    assert!(said.lines().count() == 1 && said.starts_with("tidewire: ") && said.ends_with('\n'), "{words:?}: {said}");
+    said
+}
+
+#[test]
+fn each_unusable_command_line_gets_one_clear_line() {
+    let table: &[(&[&str], &str)] = &[
+        (&[], "expected a command: listen, dial or demo"),
+        (&["serve"], "\"serve\" is not a command"),
+        (&["two\nlines"], "is not a command"),
+        (&["--frob"], "--frob is not an option"),
+        (&["help", "relay"], "there is no help on \"relay\""),
+        (&["dial"], "expected an address"),
+        (&["dial", ADDRESS, ADDRESS], "one address too many"),
+        (&["dial", "127.0.0.1:4001"], "begins with `/`"),
+        (&["dial", "/ip4/1.2.3/tcp/1"], "is not an IPv4 address"),
+        (&["dial", "/ip4/127.0.0.1"], "/tcp/PORT is missing"),
+        (&["dial", "/ip4/127.0.0.1/udp/4001/quic-v1"], "expected /tcp/PORT, got /udp"),
+        (&["dial", "/ip4/127.0.0.1/tcp/0"], "port 0 can't be dialed"),
+        (&["dial", "/ip4/127.0.0.1/tcp/4001/ws"], "/ws can't be spoken"),
+        (&["dial", "/tcp/4001"], "expected /ip4"),
+        (&["dial", "/dnsaddr/example.org/tcp/1"], "expected /ip4"),
+        (&["dial", "/ip4/127.0.0.1/tcp/4001/p2p/nonsense"], "nonsense"),
+        (&["dial", ADDRESS, "--size"], "--size: a value is missing"),
+        (&["dial", ADDRESS, "--size", "-1"], "--size: expected bytes"),
+        (&["dial", ADDRESS, "--size", "1MB"], "--size: expected bytes"),
+        (&["dial", ADDRESS, "--size", "99999999999GiB"], "--size: 99999999999GiB is too much"),
+        (&["dial", ADDRESS, "--hold", "soon"], "--hold: expected seconds"),
+        (&["dial", ADDRESS, "--timeout", "0"], "--timeout: expected more than 0"),
+        (&["dial", ADDRESS, "--timeout", "nan"], "--timeout: expected seconds"),
+        (&["dial", ADDRESS, "--json=yes"], "--json takes no value"),
+        (&["dial", ADDRESS, "--security", "tls"], "--security: expected noise or plaintext"),
+        (&["dial", ADDRESS, "--security", ""], "--security: a value is missing"),
+        (&["dial", ADDRESS, "--muxer", "yamux,yamux"], "--muxer: yamux is there twice"),
+        (&["dial", ADDRESS, "--select", "eager"], "--select: expected lazy or plain"),
+        (&["dial", ADDRESS, "--seed", "x"], "--seed: expected a whole number"),
+        (&["dial", ADDRESS, "--seed", "1", "--key", "k"], "--key and --seed"),
+        (&["dial", ADDRESS, "--listen", ADDRESS], "--listen is not an option"),
+        (&["listen", ADDRESS], "come behind --listen"),
+        (&["listen", "--listen", "/dns/localhost/tcp/1"], "expected /ip4/... or /ip6/..."),
+        (&["listen", "--max-connections", "0"], "expected 1 at least"),
+        (&["listen", "-x"], "-x is not an option"),
+        (&["demo", "now"], "demo takes only options"),
+    ];
+    for (words, part) in table {
+        let said = refused(words);
+        assert!(said.contains(part), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn files_that_can_not_be_used_are_named_with_the_reason() {
+    let folder = Folder::new();
+    let cases = [
+        ("--psk", folder.file("missing"), "No such file"),
+        ("--psk", folder.path().to_str().unwrap().to_owned(), "directory"),
+        ("--psk", folder.write("empty", ""), "line 1"),
+        ("--psk", folder.write("base", "/key/swarm/psk/1.0.0/\n/base58/\n"), "line 2"),
+        ("--psk", folder.write("short", "/key/swarm/psk/1.0.0/\n/base16/\nabcd\n"), "line 3"),
+        ("--key", folder.write("text", "not a key"), "expected an Ed25519 key"),
+        ("--key", folder.file("no/such/folder/key"), "does not exist"),
+    ];
+    for (option, file, part) in &cases {
+        let said = refused(&["dial", ADDRESS, option, file]);
+        assert!(said.contains(file.as_str()) && said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for words in [&["--help"][..], &["help"], &["listen", "--help"], &["dial", "-h"], &["help", "demo"], &["-V"]] {
+        let output = run(words);
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{words:?}");
+        let text = stdout(&output);
+        assert!(text.starts_with("tidewire"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
+    }
+}
