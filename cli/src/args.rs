@@ -65,8 +65,7 @@ pub(crate) const DIAL_SIZE: u64 = 1 << 20;
 pub(crate) const DEMO_SIZE: u64 = 64 << 20;
 
 const VERSION: &str = concat!("tidewire ", env!("CARGO_PKG_VERSION"), "\n");
-const SECURITIES: &[(&str, SecurityKind)] =
-    &[("noise", SecurityKind::Noise), ("plaintext", SecurityKind::Plaintext)];
+const SECURITIES: &[(&str, SecurityKind)] = &[("noise", SecurityKind::Noise), ("plaintext", SecurityKind::Plaintext)];
 const MUXERS: &[(&str, MuxerKind)] = &[("yamux", MuxerKind::Yamux), ("mplex", MuxerKind::Mplex)];
 const SELECTIONS: &[(&str, Selection)] = &[("lazy", Selection::Lazy), ("plain", Selection::Plain)];
 /// Longest waits that are taken: more is a mistake. About a year.
@@ -103,10 +102,7 @@ pub(crate) fn muxer_name(kind: MuxerKind) -> &'static str {
 }
 
 fn about(parser: &mut Parser) -> Result<Command, Unusable> {
-    let topic = match next(parser)? {
-        Some(Word::Value(word)) => word,
-        _ => return Ok(Command::Print(help::ALL)),
-    };
+    let Some(Word::Value(topic)) = next(parser)? else { return Ok(Command::Print(help::ALL)) };
     match topic.to_str() {
         Some("listen") => Ok(Command::Print(help::LISTEN)),
         Some("dial") => Ok(Command::Print(help::DIAL)),
@@ -120,7 +116,10 @@ fn listen(parser: &mut Parser) -> Result<Command, Unusable> {
     while let Some(arg) = next(parser)? {
         match arg {
             Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::LISTEN)),
-            Word::Option(o) if o == "--listen" => addresses.push(address("--listen", &text(parser, "--listen")?, true)?),
+            Word::Option(o) if o == "--listen" => {
+                let text = text(parser, "--listen")?;
+                addresses.push(address("--listen", &text, true)?);
+            }
             Word::Option(o) if o == "--max-connections" => {
                 max_connections = number(parser, "--max-connections")?;
                 if max_connections == 0 {

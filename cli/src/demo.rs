@@ -29,8 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PINGS: u64 = 5;
 
 type Chapter = fn(&mut Stage<'_>) -> Result<(), String>;
-const CHAPTERS: [(&str, Chapter); 3] =
-    [("A connection", connection), ("With patience", patience), ("An echo", echo)];
+const CHAPTERS: [(&str, Chapter); 3] = [("A connection", connection), ("With patience", patience), ("An echo", echo)];
 
 /// What a chapter works with.
 struct Stage<'a> {
@@ -92,7 +91,9 @@ pub(crate) fn run(args: &args::Demo, output: &Output) -> bool {
             format!(", {} echoed at {}", size(echo.bytes), rate(echo.bytes, took))
         });
         let ok = output.paint(Style::Green, "All went well:");
-        output.line(format!("{ok} {security}, {muxer}, {round_trips} round trips instead of {patient_round_trips}{echo}."));
+        output.line(format!(
+            "{ok} {security}, {muxer}, {round_trips} round trips instead of {patient_round_trips}{echo}."
+        ));
     }
     stage.summary.ok
 }
@@ -118,8 +119,9 @@ fn connection(stage: &mut Stage<'_>) -> Result<(), String> {
     ));
     stage.picture("connection", &timeline);
     stage.people(&format!(
-        "\n{}: TCP's, then two of ours. Neither end waited for an answer that could only be yes.\nThen {PINGS} more pings: {}.",
+        "\n{}: TCP's, then {} of ours. Neither end waited for an answer that could only be yes.\nThen {PINGS} more pings: {}.",
         output.paint(Style::Bold, &format!("{round_trips} round trips to the first answer")),
+        round_trips.saturating_sub(1),
         pings.iter().map(|took| span(*took)).collect::<Vec<_>>().join(", ")
     ));
     stage.summary.security = security;

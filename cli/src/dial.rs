@@ -8,8 +8,10 @@ use crate::protocols::{self, ECHO, PING};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tidewire_core::Seed;
-use tidewire_tokio::{Connection, Endpoint, Stream};
+use tidewire_multistream as multistream;
+use tidewire_tokio::{Connection, DialError, Endpoint, Stream, UpgradeFailed};
 use tidewire_upgrade::connection::Selection;
+use tidewire_upgrade::pipeline::{Stage, UpgradeError};
 use tokio::time::timeout;
 
 const PINGS: u64 = 3;
@@ -79,7 +81,7 @@ async fn session(args: &args::Dial, endpoint: &Endpoint, output: &Output) -> Res
     let connection = timeout(patience, endpoint.dial(&args.address))
         .await
         .map_err(|_| format!("{} did not answer within {}", args.address, span(patience)))?
-        .map_err(|error| format!("{error}"))?;
+        .map_err(|error| format!("{error}{}", hint(&error, args.node.psk.is_some())))?;
     let connected = began.elapsed();
 
     let (peer, security) = (connection.peer().to_string(), args::security_name(connection.security()).to_owned());
@@ -100,6 +102,24 @@ async fn session(args: &args::Dial, endpoint: &Endpoint, output: &Output) -> Res
     let (held_ms, ping_after_ms) = held.map_or((None, None), |(held, pings)| (Some(held), Some(pings)));
     let connect_ms = millis(connected);
     Ok(Report { ok: true, peer, security, muxer, connect_ms, ping_ms, echo, held_ms, ping_after_ms })
+}
+
+/// What to look at, where bytes that make no sense leave only a guess.
+fn hint(error: &DialError, private: bool) -> &'static str {
+    let DialError::Upgrade { error, .. } = error else { return "" };
+    let guess = match error {
+        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(multistream::Error::Refused { .. })) => false,
+        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(_)) | UpgradeFailed::Io(_) => true,
+        UpgradeFailed::Upgrade(UpgradeError::TimedOut { stage, .. }) => {
+            matches!(stage, Stage::PrivateNetwork | Stage::Security)
+        }
+        _ => false,
+    };
+    match (guess, private) {
+        (false, _) => "",
+        (true, true) => " (does the other end have the same private network key?)",
+        (true, false) => " (is this libp2p? is it in a private network?)",
+    }
 }
 
 type Exchanged = (Vec<f64>, Echo, Option<(f64, Vec<f64>)>);

@@ -52,8 +52,8 @@ pub(crate) fn numbered(number: u64) -> Keypair {
 
 /// The key of a private network.
 pub(crate) fn psk(path: &Path) -> Result<PreSharedKey, KeysError> {
-    let (bytes, _) = read(path, PreSharedKey::MAX_FILE_LEN)
-        .map_err(|error| KeysError::ReadPsk { path: path.to_owned(), error })?;
+    let (bytes, _) =
+        read(path, PreSharedKey::MAX_FILE_LEN).map_err(|error| KeysError::ReadPsk { path: path.to_owned(), error })?;
     PreSharedKey::from_file(&bytes).map_err(|error| KeysError::Psk { path: path.to_owned(), error })
 }
 

@@ -8,12 +8,13 @@
 use crate::args::{self, Unusable, muxer_name, security_name};
 use crate::node::{self, Served, Signals};
 use crate::output::{Output, Style, millis, note, one_line, rate, size, span};
+use crate::protocols::PING;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidewire_core::{Multiaddr, PeerId};
-use tidewire_tokio::{Connection, Endpoint, Gate, Listener, Observed, Observer};
+use tidewire_tokio::{Closed, Connection, Endpoint, Gate, Listener, Observed, Observer, Reason};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -32,7 +33,7 @@ struct Listening<'a> {
 enum Event<'a> {
     Connected { peer: &'a str, address: &'a str, security: &'a str, muxer: &'a str },
     Stream { peer: &'a str, protocol: &'a str, bytes: u64, ms: f64, error: Option<String> },
-    Closed { peer: &'a str, ms: f64, reason: &'a str },
+    Closed { peer: &'a str, ms: f64, sent: u64, received: u64, reason: &'a str },
     Failed { error: &'a str },
 }
 
@@ -129,7 +130,6 @@ async fn told(closes: &mut watch::Receiver<bool>) {
 
 /// The life of one connection.
 async fn connected(connection: Connection, place: Place, mut closes: watch::Receiver<bool>, output: Output) {
-    let began = Instant::now();
     let peer = connection.peer();
     let (security, muxer) = (security_name(connection.security()), muxer_name(connection.muxer()));
     let (name, address) = (peer.to_string(), connection.remote_address().to_string());
@@ -148,12 +148,24 @@ async fn connected(connection: Connection, place: Place, mut closes: watch::Rece
         node::close(&connection).await;
     }
 
-    let reason = one_line(&connection.closed().await.to_string());
-    let took = began.elapsed();
+    let Closed { by, reason, lived, sent, received, .. } = connection.closed().await;
+    let reason = one_line(&match reason {
+        Reason::Closed(None | Some(0)) => format!("closed by {by}"),
+        Reason::Closed(Some(code)) => format!("closed by {by} with code {code:#x}"),
+        Reason::Protocol(error) => error.to_string(),
+        Reason::Socket(kind) => format!("the socket failed: {kind}"),
+        other => format!("{other:?}"),
+    });
     if output.json {
-        output.event_object(&Event::Closed { peer: &name, ms: millis(took), reason: &reason });
+        output.event_object(&Event::Closed { peer: &name, ms: millis(lived), sent, received, reason: &reason });
     } else {
-        output.event(format!("{} gone after {}: {reason}", short(&output, peer), span(took)));
+        let who = short(&output, peer);
+        output.event(format!(
+            "{who} gone after {}: {reason}; {} sent, {} received",
+            span(lived),
+            size(sent),
+            size(received)
+        ));
     }
     drop(place);
 }
@@ -166,8 +178,9 @@ fn stream(peer: PeerId, served: Served, output: &Output) {
         return;
     }
     let what = match error {
+        None if protocol == PING => format!("{} pings in {}", bytes / 32, span(took)),
         None => format!("{} in {}, {}", size(bytes), span(took), rate(bytes, took)),
-        Some(error) => one_line(&error.to_string()),
+        Some(error) => format!("after {}: {}", size(bytes), one_line(&error.to_string())),
     };
     output.event(format!("{} {protocol}: {what}", short(output, peer)));
 }
@@ -190,9 +203,8 @@ struct Place(Arc<Room>);
 
 impl Room {
     fn take(room: &Arc<Room>) -> Option<Place> {
-        let taken = room.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-            (open < room.max).then_some(open + 1)
-        });
+        let taken =
+            room.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < room.max).then_some(open + 1));
         taken.ok().map(|_| Place(room.clone()))
     }
 }
@@ -207,7 +219,9 @@ impl Gate for Room {
     /// Before anything was spent on it. Upgrades that are under way are not counted yet; [`Room::take`] is what decides.
     fn accept(&self, _: &Multiaddr) -> Result<(), String> {
         match self.open.load(Ordering::Relaxed) {
-            open if open >= self.max => Err(format!("there are {open} connections, as many as --max-connections allows")),
+            open if open >= self.max => {
+                Err(format!("there are {open} connections, as many as --max-connections allows"))
+            }
             _ => Ok(()),
         }
     }

@@ -65,15 +65,13 @@ pub(crate) async fn serve(connection: &Connection, served: impl Fn(Served) + Clo
 async fn serve_stream(inbound: Inbound) -> Served {
     let Inbound { route, mut stream, .. } = inbound;
     let began = std::time::Instant::now();
+    let mut bytes = 0;
     let (protocol, result) = if route == PING_ROUTE {
-        (PING, protocols::serve_ping(&mut stream).await.map(|pings| pings * 32))
+        (PING, protocols::serve_ping(&mut stream, &mut bytes).await)
     } else {
-        (ECHO, protocols::serve_echo(&mut stream).await)
+        (ECHO, protocols::serve_echo(&mut stream, &mut bytes).await)
     };
-    let (bytes, error) = match result {
-        Ok(bytes) => (bytes, None),
-        Err(error) => (0, Some(error)),
-    };
+    let error = result.err();
     Served { protocol, bytes, took: began.elapsed(), error }
 }
 

@@ -61,10 +61,9 @@ pub(crate) fn proposal(name: &'static str) -> Protocols {
     Protocols::from(only(name))
 }
 
-/// Answers pings until the remote sends no more; says how many.
-pub(crate) async fn serve_ping(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<u64> {
+/// Answers pings until the remote sends no more. `served`: the bytes that went back, also if it fails.
+pub(crate) async fn serve_ping(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), served: &mut u64) -> io::Result<()> {
     let mut bytes = [0; PING_LEN];
-    let mut pings = 0;
     loop {
         match stream.read(&mut bytes).await? {
             0 => break,
@@ -72,17 +71,17 @@ pub(crate) async fn serve_ping(stream: &mut (impl AsyncRead + AsyncWrite + Unpin
         };
         stream.write_all(&bytes).await?;
         stream.flush().await?;
-        pings += 1;
+        *served += PING_LEN as u64;
     }
     // Every ping is answered; a dialer that has left already does not miss our end.
     let _ = stream.shutdown().await;
-    Ok(pings)
+    Ok(())
 }
 
-/// Sends back what comes, piece by piece, until the remote sends no more; says how many bytes that were.
-pub(crate) async fn serve_echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<u64> {
+/// Sends back what comes, piece by piece, until the remote sends no more. `served`: the bytes that went back, also if it
+/// fails.
+pub(crate) async fn serve_echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), served: &mut u64) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
-    let mut bytes = 0;
     loop {
         let got = stream.read(&mut piece).await?;
         if got == 0 {
@@ -90,10 +89,9 @@ pub(crate) async fn serve_echo(stream: &mut (impl AsyncRead + AsyncWrite + Unpin
         }
         stream.write_all(&piece[..got]).await?;
         stream.flush().await?;
-        bytes += got as u64;
+        *served += got as u64;
     }
-    stream.shutdown().await?;
-    Ok(bytes)
+    stream.shutdown().await
 }
 
 /// One ping. The stream can be used for the next one.
@@ -230,7 +228,10 @@ mod tests {
     async fn an_echo_comes_back_whatever_its_size() {
         for size in [0, 1, 65_520, 65_521, 65_522, 1 << 20] {
             let (near, mut far) = duplex(1000);
-            let server = tokio::spawn(async move { serve_echo(&mut far).await });
+            let server = tokio::spawn(async move {
+                let mut served = 0;
+                serve_echo(&mut far, &mut served).await.map(|()| served)
+            });
             let echoed = echo(near, size, &seed(), PATIENCE, |_| {}).await.unwrap();
             assert_eq!((echoed.bytes, echoed.ended), (size, true));
             assert_eq!(server.await.unwrap().unwrap(), size);
@@ -257,7 +258,11 @@ mod tests {
             tokio::spawn(async move {
                 let mut all = Vec::new();
                 far.read_to_end(&mut all).await.unwrap();
-                if extra { all.push(0) } else { all.truncate(99) }
+                if extra {
+                    all.push(0);
+                } else {
+                    all.truncate(99);
+                }
                 far.write_all(&all).await.unwrap();
             });
             let error = echo(near, 100, &seed(), PATIENCE, |_| {}).await.unwrap_err();
@@ -291,7 +296,9 @@ mod tests {
         let (mut near, mut far) = duplex(1000);
         near.write_all(&[5; 32]).await.unwrap();
         near.shutdown().await.unwrap();
-        assert_eq!(serve_ping(&mut far).await.unwrap(), 1);
+        let mut served = 0;
+        serve_ping(&mut far, &mut served).await.unwrap();
+        assert_eq!(served, 32);
         let mut answer = Vec::new();
         near.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, [5; 32]);
@@ -302,17 +309,20 @@ mod tests {
         let (mut near, mut far) = duplex(1000);
         near.write_all(&[5; 31]).await.unwrap();
         near.shutdown().await.unwrap();
-        assert_eq!(serve_ping(&mut far).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(serve_ping(&mut far, &mut 0).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 
     #[tokio::test]
     async fn many_pings_fit_on_one_stream() {
         let (mut near, mut far) = duplex(1000);
-        let server = tokio::spawn(async move { serve_ping(&mut far).await });
+        let server = tokio::spawn(async move {
+            let mut served = 0;
+            serve_ping(&mut far, &mut served).await.map(|()| served)
+        });
         for index in 0..5 {
             ping(&mut near, &seed().derive("ping", index), PATIENCE).await.unwrap();
         }
         near.shutdown().await.unwrap();
-        assert_eq!(server.await.unwrap().unwrap(), 5);
+        assert_eq!(server.await.unwrap().unwrap(), 5 * 32);
     }
 }

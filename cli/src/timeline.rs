@@ -200,8 +200,13 @@ mod tests {
 
     #[test]
     fn a_question_and_its_answer_are_a_round_trip_on_top_of_tcp_s() {
-        let entries =
-            [(Dialer, Sent(9)), (Listener, Received(9)), (Listener, Sent(5)), (Dialer, Received(5)), (Dialer, answer())];
+        let entries = [
+            (Dialer, Sent(9)),
+            (Listener, Received(9)),
+            (Listener, Sent(5)),
+            (Dialer, Received(5)),
+            (Dialer, answer()),
+        ];
         assert_eq!(round_trips(&entries), (Some(2), 2));
     }
 

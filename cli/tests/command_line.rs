@@ -1,5 +1,12 @@
 //! Unusable command lines: exit code 2, nothing on stdout, one line on stderr that says what to do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::std_instead_of_core,
+    unreachable_pub,
+    dead_code
+)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! The binary as people and programs use it: listen and dial against each other, keys, signals, the demo.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::std_instead_of_core, unreachable_pub)]
 
 mod common;
 
@@ -82,7 +82,7 @@ fn members_of_a_private_network_find_each_other_and_no_one_else_does() {
         let began = Instant::now();
         let (report, code) = dial(&[&[listener.address.as_str(), "--timeout", "2"], strangers].concat());
         assert_eq!((code, &report["ok"]), (1, &Value::from(false)));
-        assert!(!report["error"].as_str().unwrap().is_empty());
+        assert!(report["error"].as_str().unwrap().contains("private network"), "{report}");
         assert!(began.elapsed() < Duration::from_secs(10), "{report}");
     }
 }
@@ -208,7 +208,7 @@ fn a_stdout_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn help_into_a_closed_pipe_does_not_panic() {
+fn a_demo_into_a_closed_pipe_does_not_panic() {
     let mut child = tidewire(&["demo", "--size", "1KiB"]).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
@@ -221,7 +221,9 @@ fn the_demo_shows_both_ends_and_three_round_trips() {
     let output = run(&["demo", "--size", "1MiB"]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
-    for part in ["dialer", "listener", "/noise", "flight 6", "3 round trips to the first answer", "1 MiB there and back"] {
+    for part in
+        ["dialer", "listener", "/noise", "flight 6", "3 round trips to the first answer", "1 MiB there and back"]
+    {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
     assert!(text.trim_end().lines().last().unwrap().contains("All went well"), "{text}");

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::BytesMut;
-use std::fmt::Write as _;
+use core::fmt::Write as _;
 use std::process::Command;
 use tidewire_core::{Keypair, Machine, Seed, Time};
 use tidewire_multistream::{Matcher, Protocol, Protocols, RouteId, Router};

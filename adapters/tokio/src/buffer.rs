@@ -1,6 +1,7 @@
 //! Buffers that connections share: who has bytes to move takes one, who has none gives it back.
 
 use bytes::BytesMut;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,8 @@ const TRIES: usize = 4;
 
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    kept: Mutex<Vec<BytesMut>>,
+    /// The one that came back first stands first: it is the likeliest to be free.
+    kept: Mutex<VecDeque<BytesMut>>,
     lent: AtomicUsize,
 }
 
@@ -36,10 +38,12 @@ impl Pool {
         self.lent.fetch_add(1, Ordering::Relaxed);
         let mut kept = lock(&self.kept);
         // Received data is handed out without a copy: a buffer comes back before the last of it was read.
-        for at in (0..kept.len()).rev().take(TRIES) {
-            if kept.get_mut(at).is_some_and(|buffer| buffer.try_reclaim(SIZE)) {
-                return kept.swap_remove(at);
+        for _ in 0..TRIES.min(kept.len()) {
+            let Some(mut buffer) = kept.pop_front() else { break };
+            if buffer.try_reclaim(SIZE) {
+                return buffer;
             }
+            kept.push_back(buffer);
         }
         drop(kept);
         BytesMut::with_capacity(SIZE)
@@ -50,7 +54,7 @@ impl Pool {
         buffer.clear();
         let mut kept = lock(&self.kept);
         if kept.len() < KEPT {
-            kept.push(buffer);
+            kept.push_back(buffer);
         }
     }
 }

@@ -69,8 +69,8 @@ pub enum Reason {
 }
 
 impl Connection {
-    pub(crate) fn start(machine: connection::Connection, wire: Wire, info: Info, limit: Duration) -> Connection {
-        let shared = Arc::new(Shared::new(machine, &wire, info));
+    pub(crate) fn start(machine: connection::Connection, mut wire: Wire, info: Info, limit: Duration) -> Connection {
+        let shared = Arc::new(Shared::new(machine, &mut wire, info));
         tokio::spawn(driver::run(shared.clone(), wire, limit));
         Connection(Arc::new(Handle(shared)))
     }

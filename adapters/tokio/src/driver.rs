@@ -80,10 +80,11 @@ pub(crate) enum Refused {
 }
 
 impl Shared {
-    pub(crate) fn new(machine: Connection, wire: &Wire, info: Info) -> Self {
+    pub(crate) fn new(machine: Connection, wire: &mut Wire, info: Info) -> Self {
         let state = State {
             machine,
-            tx: Buffer::default(),
+            // The upgrade's last flight has room for the first stream's bytes.
+            tx: wire.take_unsent(),
             streams: BTreeMap::new(),
             inbound: VecDeque::new(),
             pings: Vec::new(),
@@ -155,7 +156,6 @@ impl Shared {
 
 /// The task of a connection.
 pub(crate) async fn run(shared: Arc<Shared>, mut wire: Wire, limit: Duration) {
-    // What the upgrade left over may share its way with the first stream.
     let mut driver = Driver { shared, wakes: Vec::new() };
     let alive = wire.drive(&mut driver).await;
     if alive {

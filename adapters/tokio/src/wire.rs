@@ -94,6 +94,11 @@ impl Wire {
         }
     }
 
+    /// What is to be sent and was not begun.
+    pub(crate) fn take_unsent(&mut self) -> Buffer {
+        if self.written == 0 { std::mem::take(&mut self.tx) } else { Buffer::default() }
+    }
+
     /// Drives `machine` until it is done. May be dropped and called again at any time.
     pub(crate) async fn drive<D: Driven>(&mut self, machine: &mut D) -> D::Done {
         poll_fn(|cx| self.poll_drive(cx, machine)).await

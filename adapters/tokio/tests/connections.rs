@@ -383,15 +383,16 @@ async fn three_round_trips_from_the_first_packet_to_the_first_answered_byte() {
     stream.write_all(b"?").await.unwrap();
     stream.read_exact(&mut [0]).await.unwrap();
     // TCP's own round trip, and then each turn from sending to receiving.
-    let (mut trips, mut sending) = (1, false);
+    let (mut trips, mut sending, mut sends) = (1, false, 0);
     for event in log.0.lock().unwrap().iter() {
         match event {
-            Observed::Sent(_) => sending = true,
+            Observed::Sent(_) => (sending, sends) = (true, sends + 1),
             Observed::Received(_) if std::mem::take(&mut sending) => trips += 1,
             _ => {}
         }
     }
     assert_eq!(trips, 3);
+    assert_eq!(sends, 2, "the end of the handshake and the first stream's bytes share a packet");
 }
 
 #[tokio::test]

@@ -30,17 +30,26 @@ impl End {
         End { connection, tx: BytesMut::with_capacity(2 * BURST) }
     }
 
-    /// Takes all of `rx`, and reads what there is to read. `each` is told of the other events.
-    fn advance(&mut self, rx: &mut BytesMut, mut each: impl FnMut(Event, &mut Connection, &mut BytesMut)) -> usize {
+    /// Takes all of `rx`, and reads what there is to read.
+    fn advance(&mut self, rx: &mut BytesMut) -> usize {
         let End { connection, tx } = self;
         let mut read = 0;
         while let Some(event) = connection.advance(Time::ZERO, rx, tx).expect("an honest remote") {
-            match event {
-                Event::Readable(id) => read += read_all(connection, id, tx),
-                other => each(other, connection, tx),
+            if let Event::Readable(id) = event {
+                read += read_all(connection, id, tx);
             }
         }
         read
+    }
+
+    /// Takes all of `rx`, and acts on the streams that the other end has finished.
+    fn hear(&mut self, rx: &mut BytesMut, mut finished: impl FnMut(&mut Connection, StreamId, &mut BytesMut)) {
+        let End { connection, tx } = self;
+        while let Some(event) = connection.advance(Time::ZERO, rx, tx).expect("an honest remote") {
+            if let Event::Finished(id) = event {
+                finished(connection, id, tx);
+            }
+        }
     }
 }
 
@@ -122,29 +131,27 @@ impl Pair {
                 }
             };
             let Pair { client, server } = self;
-            client.connection.write(id, &[1], &mut client.tx).expect("an open window");
-            client.connection.finish(id, &mut client.tx).expect("an open stream");
-            let read = server.advance(&mut client.tx, |event, connection, tx| {
-                if let Event::Finished(id) = event {
-                    assert_eq!(connection.read(id, tx), Ok(None));
-                    connection.finish(id, tx).expect("an open stream");
-                }
+            let mut batch = client.connection.batch(&mut client.tx);
+            batch.write(id, &[1]).expect("an open window");
+            batch.finish(id).expect("an open stream");
+            drop(batch);
+            server.hear(&mut client.tx, |connection, id, tx| {
+                let mut batch = connection.batch(tx);
+                assert!(matches!(batch.read(id), Ok(Some(piece)) if piece.len() == 1));
+                assert_eq!(batch.read(id), Ok(None));
+                batch.finish(id).expect("an open stream");
             });
-            client.advance(&mut server.tx, |event, connection, tx| {
-                if event == Event::Finished(id) {
-                    assert_eq!(connection.read(id, tx), Ok(None));
-                }
-            });
-            assert_eq!((read, client.connection.streams(), server.connection.streams()), (1, 0, 0));
+            client.hear(&mut server.tx, |connection, id, tx| assert_eq!(connection.read(id, tx), Ok(None)));
+            assert_eq!((client.connection.streams(), server.connection.streams()), (0, 0));
         }
     }
 
     /// Lets the server read all that was sent, and the client hear what that says. Returns the bytes that were read.
     fn exchange(&mut self) -> usize {
         let Pair { client, server } = self;
-        let read = server.advance(&mut client.tx, |_, _, _| {});
-        client.advance(&mut server.tx, |_, _, _| {});
-        server.advance(&mut client.tx, |_, _, _| {});
+        let read = server.advance(&mut client.tx);
+        client.advance(&mut server.tx);
+        server.advance(&mut client.tx);
         read
     }
 }

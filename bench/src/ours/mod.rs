@@ -4,4 +4,5 @@ pub mod connection;
 pub mod muxed;
 pub mod negotiate;
 pub mod parts;
+pub mod tcp;
 pub mod upgrade;

@@ -114,7 +114,9 @@ pub enum OpenStreamError {
     /// The multiplexer has no stream to give.
     #[error(transparent)]
     Muxer(#[from] OpenError),
-    /// As many of our streams wait for an answer, or for us to read their refusal, as the configuration allows.
+    /// As many of our streams wait for an answer, or were refused and not yet forgotten with
+    /// [`Connection::reset`](super::Connection::reset), as the configuration allows. Try again after the next
+    /// [`Event::Negotiated`], or once one is forgotten.
     #[error("{limit} streams of ours are being negotiated, as many as the configuration allows")]
     TooManyNegotiations {
         /// The limit.

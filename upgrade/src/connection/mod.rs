@@ -238,6 +238,7 @@ impl Connection {
     ///
     /// # Errors
     /// Nothing was read. [`ReadStreamError::Blocked`]: an event says when to try again.
+    #[inline]
     pub fn read(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<Option<BytesMut>, ReadStreamError> {
         self.batch(tx).read(id)
     }
@@ -523,12 +524,7 @@ impl Machine for Connection {
     type Output = Event;
     type Error = ConnectionError;
 
-    fn advance(
-        &mut self,
-        now: Time,
-        rx: &mut BytesMut,
-        tx: &mut BytesMut,
-    ) -> Result<Option<Event>, ConnectionError> {
+    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Event>, ConnectionError> {
         self.run(now, rx, tx, false)
     }
 

@@ -71,7 +71,14 @@ impl Running {
     }
 
     fn new(machine: Side) -> Box<Running> {
-        Box::new(Running { machine, rx: BytesMut::new(), tx: BytesMut::new(), finish: false, ended: false, settled: None })
+        Box::new(Running {
+            machine,
+            rx: BytesMut::new(),
+            tx: BytesMut::new(),
+            finish: false,
+            ended: false,
+            settled: None,
+        })
     }
 
     pub(super) fn by(&self) -> By {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::muxer::{MuxerConfig, SharedConfig};
-use crate::security::{Cipher, SessionError};
 use crate::security::noise::{self, Noise};
+use crate::security::{Cipher, SessionError};
 use tidewire_core::{Keypair, Seed};
 
 /// The initiator's connection, with so many records left to seal and to open.

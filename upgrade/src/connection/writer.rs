@@ -124,6 +124,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// Nothing was read.
+    #[inline]
     pub fn read(&mut self, id: StreamId) -> Result<Option<BytesMut>, ReadStreamError> {
         let closed = self.connection.is_closed();
         match self.connection.negotiations.get_mut(id) {

@@ -3,10 +3,10 @@
 use crate::connection::{self, Selection};
 use crate::crypto::Crypto;
 use crate::muxer::{MuxerConfig, MuxerKind, SharedConfig};
+use crate::security::Security;
 use crate::security::noise::{self, Noise};
 use crate::security::plaintext::{self, Plaintext};
 use crate::security::psk::PreSharedKey;
-use crate::security::Security;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;

@@ -285,13 +285,7 @@ impl Upgrade {
     }
 
     /// A step below the cipher, where the bytes of the wire are the machine's, but for the private network under both.
-    fn raw_step(
-        &mut self,
-        now: Time,
-        rx: &mut BytesMut,
-        tx: &mut BytesMut,
-        ended: bool,
-    ) -> Result<Step, UpgradeError> {
+    fn raw_step(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut, ended: bool) -> Result<Step, UpgradeError> {
         let Some(mut psk) = self.psk.take() else { return self.step(now, rx, tx, ended) };
         psk.start(tx);
         psk.open(rx)?;
@@ -388,7 +382,9 @@ impl Upgrade {
             _ => {
                 let leader = match role {
                     Role::Initiator => Leader::Us(Dialer::new(shared.muxer_names.clone(), unhurried(negotiation))),
-                    Role::Responder => Leader::Remote(Listener::new(shared.muxer_names.clone(), unhurried(negotiation))),
+                    Role::Responder => {
+                        Leader::Remote(Listener::new(shared.muxer_names.clone(), unhurried(negotiation)))
+                    }
                 };
                 let first = shared.muxer_names.first().cloned();
                 self.state = State::Choosing(Box::new(Choosing { channel, leader, secured, role }));
@@ -408,11 +404,11 @@ impl Upgrade {
     ) -> Result<Option<Progress>, UpgradeError> {
         let State::Choosing(choosing) = &mut self.state else { return Ok(None) };
         let Choosing { channel, leader, .. } = &mut **choosing;
-        let mut agreed =
-            channel.advance(rx, tx, |plain, tx| leader.step(now, plain, tx, false).map_err(UpgradeError::SelectMuxer))?;
+        let mut agreed = channel
+            .advance(rx, tx, |plain, tx| leader.step(now, plain, tx, false).map_err(UpgradeError::SelectMuxer))?;
         if agreed.is_none() && ended {
-            agreed =
-                channel.end(rx, tx, |plain, tx| leader.step(now, plain, tx, true).map_err(UpgradeError::SelectMuxer))?;
+            agreed = channel
+                .end(rx, tx, |plain, tx| leader.step(now, plain, tx, true).map_err(UpgradeError::SelectMuxer))?;
         }
         let Some(index) = agreed else { return Ok(None) };
         let Some(kind) = self.shared.0.config.muxers.get(index).copied() else { return Ok(None) };
@@ -457,12 +453,7 @@ impl Machine for Upgrade {
     type Output = Progress;
     type Error = UpgradeError;
 
-    fn advance(
-        &mut self,
-        now: Time,
-        rx: &mut BytesMut,
-        tx: &mut BytesMut,
-    ) -> Result<Option<Progress>, UpgradeError> {
+    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Progress>, UpgradeError> {
         self.run(now, rx, tx, false)
     }
 
@@ -484,9 +475,7 @@ impl Machine for Upgrade {
             State::Securing(securing) => securing.handshake.memory_used(),
             State::Known(..) => size_of::<Secured>(),
             State::Choosing(choosing) => size_of::<Choosing>() + choosing.channel.memory_used(),
-            State::Settled(connection) | State::Ready(connection) => {
-                size_of::<Connection>() + connection.memory_used()
-            }
+            State::Settled(connection) | State::Ready(connection) => size_of::<Connection>() + connection.memory_used(),
             State::Failed(_) => size_of::<UpgradeError>(),
             State::Selecting(_) | State::Between => 0,
         }

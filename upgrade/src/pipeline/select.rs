@@ -63,7 +63,9 @@ impl Leader {
         Ok(match (self, ended) {
             (Leader::Us(dialer), false) => dialer.advance(now, rx, tx)?.map(|agreed| agreed.index),
             (Leader::Us(dialer), true) => dialer.end(now, rx, tx)?.map(|agreed| agreed.index),
-            (Leader::Remote(listener), false) => listener.advance(now, rx, tx)?.map(|accepted| place(accepted.route.get())),
+            (Leader::Remote(listener), false) => {
+                listener.advance(now, rx, tx)?.map(|accepted| place(accepted.route.get()))
+            }
             (Leader::Remote(listener), true) => listener.end(now, rx, tx)?.map(|accepted| place(accepted.route.get())),
         })
     }
@@ -104,13 +106,7 @@ impl Select {
         }
     }
 
-    pub(super) fn step(
-        &mut self,
-        now: Time,
-        rx: &mut BytesMut,
-        tx: &mut BytesMut,
-        ended: bool,
-    ) -> Result<Step, Error> {
+    pub(super) fn step(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut, ended: bool) -> Result<Step, Error> {
         let event = match &mut self.machine {
             Kind::Lazy(dialer) => {
                 let Some(mut dialer) = dialer.take() else { return Ok(Step::Starved) };

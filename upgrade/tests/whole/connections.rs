@@ -261,10 +261,7 @@ fn every_call_on_a_closed_connection_is_harmless() {
 #[test]
 fn two_ends_that_only_write_do_not_deadlock() {
     const PIPE: usize = 8 * 1024;
-    for (muxer, security) in [
-        (MuxerKind::Yamux, SecurityKind::Noise),
-        (MuxerKind::Yamux, SecurityKind::Plaintext),
-    ] {
+    for (muxer, security) in [(MuxerKind::Yamux, SecurityKind::Noise), (MuxerKind::Yamux, SecurityKind::Plaintext)] {
         let mut pair = Pair::new(|config| {
             config.muxers = vec![muxer];
             config.securities = vec![security];

@@ -7,6 +7,7 @@ use tidewire_multistream::Protocols;
 use tidewire_upgrade::connection::{Connection, Event, Selection};
 use tidewire_upgrade::pipeline::{Plan, Upgrader};
 
+#[expect(clippy::large_enum_variant, reason = "two of them in a test")]
 enum Phase {
     Upgrading(Upgrading),
     Up(End),

@@ -96,7 +96,8 @@ fn silence_at_any_byte_times_out_and_names_the_stage() {
             expected.insert(0, Stage::PrivateNetwork);
         }
         let early = case.early && case.security == SecurityKind::Noise;
-        if !early && !(case.initiator && case.selection == Selection::Lazy) {
+        let assumed = case.initiator && case.selection == Selection::Lazy;
+        if !early && !assumed {
             expected.push(Stage::Muxer);
         }
         assert_eq!(stages, expected, "{case:?}");
@@ -135,13 +136,8 @@ fn a_changed_byte_never_gets_through() {
 
 #[test]
 fn a_private_networks_remote_that_hangs_up_is_suspected_of_not_being_a_member() {
-    let case = Case {
-        security: SecurityKind::Noise,
-        early: true,
-        selection: Selection::Lazy,
-        psk: true,
-        initiator: true,
-    };
+    let case =
+        Case { security: SecurityKind::Noise, early: true, selection: Selection::Lazy, psk: true, initiator: true };
     let mut end = Upgrading::new(case.subject()());
     end.end(Time::ZERO);
     let error = end.error.unwrap();

@@ -1,17 +1,17 @@
 //! The laws of every machine, for the upgrade and for the connection.
 
 use crate::hostile::Case;
-use crate::support::{CHAT, ECHO, End, Pair, deliver, router};
+use crate::support::{CHAT, ECHO, End, Pair, deliver, node, router, start, upgrade};
 use bytes::BytesMut;
 use core::ops::ControlFlow;
 use core::time::Duration;
 use tidewire_core::laws::{App, ByteSubject, Limits, Step, Transcript, check_bytes};
 use tidewire_core::{Machine, Time};
+use tidewire_multistream::Protocols;
 use tidewire_upgrade::connection::{Connection, Event, Selection};
 use tidewire_upgrade::muxer::{MuxerKind, StreamId};
-use tidewire_upgrade::pipeline::{Config, Progress, SecurityKind, Upgrade};
+use tidewire_upgrade::pipeline::{Config, Plan, Progress, SecurityKind, Upgrade};
 use tidewire_upgrade::security::psk::PreSharedKey;
-use tidewire_multistream::Protocols;
 
 struct Upgrades<F>(F);
 
@@ -198,8 +198,7 @@ impl ByteSubject for Responder {
 
 #[test]
 fn a_connection_keeps_the_laws() {
-    for (security, psk) in
-        [(SecurityKind::Noise, false), (SecurityKind::Plaintext, false), (SecurityKind::Noise, true)]
+    for (security, psk) in [(SecurityKind::Noise, false), (SecurityKind::Plaintext, false), (SecurityKind::Noise, true)]
     {
         for muxer in [MuxerKind::Yamux, MuxerKind::Mplex] {
             let subject = Responder { security, muxer, psk };
@@ -211,5 +210,48 @@ fn a_connection_keeps_the_laws() {
             let memory = subject.machine().memory_used();
             assert!(memory < 1024, "{memory}");
         }
+    }
+}
+
+/// An initiator that went ahead with its multiplexer, and has yet to hear the answer.
+struct Assuming;
+
+impl Assuming {
+    /// The connection, what the remote has answered, and the remote.
+    fn ends() -> (Connection, BytesMut, End) {
+        let [alice, bob] = [1, 2].map(|n| node(n, |config| config.early_muxer = false));
+        let (a, b) = upgrade(start(&alice, Plan::Initiate, None, 3), start(&bob, Plan::Respond, None, 4));
+        let End { connection, rx, .. } = a.into_end();
+        assert!(!rx.is_empty());
+        (connection, rx, b.into_end())
+    }
+}
+
+impl ByteSubject for Assuming {
+    type Machine = Connection;
+
+    fn machine(&self) -> Connection {
+        Assuming::ends().0
+    }
+
+    fn start(&self, app: App<'_, Connection>) {
+        let id = app.machine.open_raw(app.tx).unwrap();
+        app.machine.write(id, b"ahead of the answer", app.tx).unwrap();
+    }
+}
+
+#[test]
+fn an_assumed_muxer_keeps_the_laws_with_and_without_an_answer() {
+    let (mut connection, mut answer, mut b) = Assuming::ends();
+    b.turn(Time::ZERO);
+    b.connection.ping(Time::ZERO, &mut b.tx);
+    b.connection.go_away(4, &mut b.tx);
+    answer.extend_from_slice(&b.tx);
+    let wait = Step::Wait(Duration::from_secs(5));
+    let script = Step::bytes(&answer);
+    let confirmed = connection.advance(Time::ZERO, &mut answer, &mut BytesMut::new());
+    assert_eq!(confirmed, Ok(Some(Event::MuxerConfirmed(MuxerKind::Yamux))));
+    for script in [vec![wait.clone(), script, wait.clone()], vec![wait.clone(), wait.clone(), wait]] {
+        check_bytes(&Assuming, &script, Limits { places: 64, ..Limits::default() }).unwrap();
     }
 }

@@ -166,7 +166,10 @@ fn a_remote_that_never_proposes_is_reset_and_forgotten() {
     pair.settle();
     pair.now = pair.b.connection.deadline();
     pair.settle();
-    assert!(matches!(&pair.b.events[..], [Event::NegotiationFailed { by: By::Remote, error: Error::TimedOut { .. }, .. }]));
+    assert!(matches!(
+        &pair.b.events[..],
+        [Event::NegotiationFailed { by: By::Remote, error: Error::TimedOut { .. }, .. }]
+    ));
     assert_eq!(pair.a.events.last(), Some(&Event::Reset { id, code: NEGOTIATION_FAILED }));
     assert_eq!(pair.b.connection.streams(), 0);
 }

@@ -151,7 +151,7 @@ fn pair(way: u8) -> Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_byte_arrives_whatever_the_order_of_calls(way in 0..8u8, ops in proptest::collection::vec((any::<bool>(), op()), 1..120)) {
