@@ -6,7 +6,9 @@ use arbitrary::Arbitrary;
 use bytes::{Buf, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use tidewire_core::{Machine, Role, Seed, Time};
-use tidewire_multistream::{Config, Dialer, Error, ListenFirst, Listener, Protocol, Protocols, RoleEvent, SimultaneousOpen};
+use tidewire_multistream::{
+    Config, Dialer, Error, ListenFirst, Listener, Protocol, Protocols, RoleEvent, SimultaneousOpen,
+};
 
 #[derive(Arbitrary, Debug)]
 struct Plan {
@@ -156,7 +158,8 @@ fuzz_target!(|plan: Plan| {
         Pair::Plain => (Machines::Dialer(Dialer::new(proposals.clone(), config)), listener()),
         Pair::Lazy => (Machines::Dialer(Dialer::lazy(proposals[0].clone(), config)), listener()),
         Pair::SimultaneousOpen => {
-            let lot = |list: &Protocols, i: usize| Machines::Lot(SimultaneousOpen::new(list.clone(), &seeds[i], config));
+            let lot =
+                |list: &Protocols, i: usize| Machines::Lot(SimultaneousOpen::new(list.clone(), &seeds[i], config));
             (lot(&proposals, 0), lot(&served, 1))
         }
         Pair::ListenFirst { until } => (first(&proposals, until[0], 0), first(&served, until[1], 1)),

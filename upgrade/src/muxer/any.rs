@@ -170,7 +170,6 @@ impl Muxer for AnyMuxer {
     }
 
     fn memory_used(&self) -> usize {
-        each!(self, muxer => muxer.memory_used())
-            + if let AnyMuxer::Mplex(_) = self { size_of::<Mplex>() } else { 0 }
+        each!(self, muxer => muxer.memory_used()) + if let AnyMuxer::Mplex(_) = self { size_of::<Mplex>() } else { 0 }
     }
 }

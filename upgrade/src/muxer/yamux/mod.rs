@@ -246,7 +246,11 @@ impl Muxer for Yamux {
     }
 
     fn memory_used(&self) -> usize {
-        self.table.memory_used()
+        // With the two counts of an `Arc`, unless other connections share it.
+        let config =
+            if Arc::strong_count(&self.config) == 1 { size_of::<Config>() + 2 * size_of::<usize>() } else { 0 };
+        config
+            + self.table.memory_used()
             + self.pieces.memory_used()
             + self.used.memory_used()
             + (self.waiting.capacity() + self.fresh.capacity()) * size_of::<u32>()

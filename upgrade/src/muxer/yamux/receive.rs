@@ -58,7 +58,6 @@ impl After {
 }
 
 impl Yamux {
-    #[inline]
     pub(super) fn receive(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Event>, Error> {
         if let Some(error) = self.failed {
             return Err(error);
