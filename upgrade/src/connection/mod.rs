@@ -223,7 +223,7 @@ impl Connection {
 
     /// Several calls whose frames share a record: sealed when the batch is dropped.
     pub fn batch<'a>(&'a mut self, tx: &'a mut BytesMut) -> Batch<'a> {
-        Batch::new(self, tx)
+        Batch::begun(self, tx)
     }
 
     /// Writes the beginning of `data` to a stream, and says how much of it that was: 1 byte at least, unless it is empty.
@@ -231,7 +231,7 @@ impl Connection {
     /// # Errors
     /// Nothing was written. [`WriteError::Blocked`]: [`Event::Writable`] or [`Event::Negotiated`] says when to try again.
     pub fn write(&mut self, id: StreamId, data: &[u8], tx: &mut BytesMut) -> Result<usize, WriteError> {
-        self.batch(tx).write(id, data)
+        Batch::new(self, tx).write(id, data)
     }
 
     /// The next piece that the remote sent on a stream; returns its credit to the remote. `Ok(None)`: the remote finished.
@@ -240,7 +240,7 @@ impl Connection {
     /// Nothing was read. [`ReadStreamError::Blocked`]: an event says when to try again.
     #[inline]
     pub fn read(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<Option<BytesMut>, ReadStreamError> {
-        self.batch(tx).read(id)
+        Batch::new(self, tx).read(id)
     }
 
     /// Says that we send no more on a stream. Finishing twice is harmless; before there is an answer to our proposal it takes
@@ -249,7 +249,7 @@ impl Connection {
     /// # Errors
     /// There is no such stream, or it was reset, or the connection is over.
     pub fn finish(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<(), StreamError> {
-        self.batch(tx).finish(id)
+        Batch::new(self, tx).finish(id)
     }
 
     /// Ends a stream at once in both directions, and forgets it.

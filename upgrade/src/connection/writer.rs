@@ -97,6 +97,12 @@ impl<'a> Batch<'a> {
         Batch { connection, tx, record: None }
     }
 
+    /// With a record from the beginning, so that frames can join: an ACK, say, with the FIN behind it.
+    pub(super) fn begun(connection: &'a mut Connection, tx: &'a mut BytesMut) -> Self {
+        let record = Some(connection.channel.begin(tx));
+        Batch { connection, tx, record }
+    }
+
     /// As [`Connection::write`].
     ///
     /// # Errors

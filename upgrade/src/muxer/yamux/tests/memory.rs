@@ -66,9 +66,11 @@ fn an_idle_stream_costs_under_200_bytes() {
 }
 
 #[test]
-fn a_connection_without_streams_holds_nothing_on_the_heap() {
+fn a_connection_without_streams_holds_only_its_configuration_on_the_heap() {
     let mut yamux = listener_after(&[]);
-    assert_eq!(yamux.memory_used(), 0);
+    assert_eq!(yamux.memory_used(), size_of::<Config>() + 2 * size_of::<usize>());
+    let shared = Yamux::share(Config::default());
+    assert_eq!(Yamux::shared(Role::Responder, &shared).memory_used(), 0, "the configuration counts where it was made");
     let pieces: Vec<_> = (0..200).map(|n| data(SYN, n * 2 + 1, &[1; 600])).collect();
     yamux = listener_after(&pieces);
     let mut tx = BytesMut::new();
