@@ -11,7 +11,7 @@ use tidewire_core::Seed;
 use tidewire_multistream as multistream;
 use tidewire_tokio::{Connection, DialError, Endpoint, Stream, UpgradeFailed};
 use tidewire_upgrade::connection::Selection;
-use tidewire_upgrade::pipeline::{Stage, UpgradeError};
+use tidewire_upgrade::pipeline::UpgradeError;
 use tokio::time::timeout;
 
 const PINGS: u64 = 3;
@@ -108,11 +108,11 @@ async fn session(args: &args::Dial, endpoint: &Endpoint, output: &Output) -> Res
 fn hint(error: &DialError, private: bool) -> &'static str {
     let DialError::Upgrade { error, .. } = error else { return "" };
     let guess = match error {
-        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(multistream::Error::Refused { .. })) => false,
+        // Of a remote that says nothing, or hangs up, the error itself says so.
+        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(
+            multistream::Error::Refused { .. } | multistream::Error::EndedEarly { .. },
+        )) => false,
         UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(_)) | UpgradeFailed::Io(_) => true,
-        UpgradeFailed::Upgrade(UpgradeError::TimedOut { stage, .. }) => {
-            matches!(stage, Stage::PrivateNetwork | Stage::Security)
-        }
         _ => false,
     };
     match (guess, private) {

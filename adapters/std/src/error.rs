@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 use tidewire_core::Multiaddr;
 use tidewire_multistream as multistream;
-use tidewire_upgrade::connection::{By, ConnectionError, OpenStreamError};
+use tidewire_upgrade::connection::{By, ConnectionError, OpenStreamError, ReadStreamError};
 use tidewire_upgrade::muxer::MuxerKind;
 use tidewire_upgrade::pipeline::UpgradeError;
 
@@ -110,9 +110,14 @@ pub enum OpenError {
     /// The remote speaks none of the protocols, or broke a rule.
     #[error("the protocol was not agreed on: {0}")]
     Negotiation(multistream::Error),
-    /// The remote reset the stream before there was an answer, or we did.
-    #[error("the stream was reset before a protocol was agreed on")]
-    Reset,
+    /// The stream was reset before a protocol was agreed on.
+    #[error("{} before a protocol was agreed on", ReadStreamError::Reset { by: *by, code: *code })]
+    Reset {
+        /// Who reset it.
+        by: By,
+        /// Why; 0 where no reason was given.
+        code: u32,
+    },
     /// The connection is over.
     #[error("the connection is over")]
     Closed,

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Condvar, MutexGuard};
 use std::time::{Duration, Instant};
 use tidewire_multistream::Protocol;
-use tidewire_upgrade::connection::ReadStreamError;
+use tidewire_upgrade::connection::{By, ReadStreamError};
 use tidewire_upgrade::muxer::{StreamError, StreamId, WriteError};
 
 /// A stream: bytes in both directions, each of which ends by itself.
@@ -48,7 +48,9 @@ impl Stream {
         let shared = &*self.0.handle.shared;
         let mut link = shared.lock();
         loop {
-            let Some(slot) = link.streams.get(&self.0.id) else { return Err(OpenError::Reset) };
+            // What neither we nor the machine know any more, we have reset.
+            let by_us = OpenError::Reset { by: By::Us, code: 0 };
+            let Some(slot) = link.streams.get(&self.0.id) else { return Err(by_us) };
             if let Some(protocol) = &slot.protocol {
                 return Ok(protocol.clone());
             }
@@ -60,10 +62,12 @@ impl Stream {
             }
             // A reset before the answer shows when reading.
             let read = link.machine().map(|(connection, tx)| connection.read(self.0.id, tx));
-            if let Some(Err(ReadStreamError::Reset { .. } | ReadStreamError::Unknown)) = read {
-                return Err(OpenError::Reset);
+            match read {
+                Some(Err(ReadStreamError::Reset { by, code })) => return Err(OpenError::Reset { by, code }),
+                Some(Err(ReadStreamError::Unknown)) => return Err(by_us),
+                _ => {}
             }
-            let Ok(woken) = shared.wait(&self.0.changed, link, None) else { return Err(OpenError::Reset) };
+            let Ok(woken) = shared.wait(&self.0.changed, link, None) else { return Err(OpenError::Closed) };
             link = woken;
         }
     }
@@ -96,6 +100,7 @@ impl Stream {
                 Ok(())
             }
             Err(StreamError::Failed) => Err(over(&link)),
+            Err(error @ StreamError::Refused) => Err(io::Error::new(ErrorKind::ConnectionRefused, error)),
             Err(error) => Err(io::Error::new(ErrorKind::ConnectionReset, error)),
         }
     }
@@ -206,6 +211,9 @@ impl Inner {
                 Err(WriteError::Blocked) => link = self.wait(link, &mut until, wait)?,
                 Err(WriteError::Failed) => return Err(over(&link)),
                 Err(error @ WriteError::Finished) => return Err(io::Error::new(ErrorKind::BrokenPipe, error)),
+                Err(error @ WriteError::Refused) => {
+                    return Err(io::Error::new(ErrorKind::ConnectionRefused, error));
+                }
                 Err(error) => return Err(io::Error::new(ErrorKind::ConnectionReset, error)),
             }
         }

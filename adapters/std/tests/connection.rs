@@ -84,6 +84,11 @@ fn a_lazy_refusal_shows_at_the_first_read() {
     stream.write_all(b"hello?").ok();
     assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(matches!(stream.negotiated(), Err(OpenError::Negotiation(_))));
+    for late in [stream.write_all(b"hello?"), stream.shutdown()] {
+        let error = late.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains("reading says why"), "{error}");
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) enum Refused {
     Negotiation(multistream::Error),
-    Reset(u32),
+    Reset(By, u32),
 }
 
 impl Shared {
@@ -282,7 +282,9 @@ impl State {
             Event::NegotiationFailed { id, by: By::Us, error } => {
                 self.on_stream(id, |entry| entry.refused = Some(Refused::Negotiation(error)));
             }
-            Event::Reset { id, code } => self.on_stream(id, |entry| entry.refused = Some(Refused::Reset(code))),
+            Event::Reset { id, by, code } => {
+                self.on_stream(id, |entry| entry.refused = Some(Refused::Reset(by, code)));
+            }
             Event::Readable(id) | Event::Finished(id) => self.on_readable(id),
             Event::Writable(id) => {
                 if let Some(entry) = self.streams.get_mut(&id) {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use tidewire_core::Multiaddr;
 use tidewire_multistream as multistream;
-use tidewire_upgrade::connection::OpenStreamError;
+use tidewire_upgrade::connection::{By, OpenStreamError, ReadStreamError};
 use tidewire_upgrade::pipeline;
 
 /// Why there is no connection to an address.
@@ -120,10 +120,12 @@ pub enum OpenError {
     /// The remote speaks none of the protocols.
     #[error("the protocol was not agreed on: {0}")]
     Negotiation(multistream::Error),
-    /// The remote reset the stream before it agreed to a protocol.
-    #[error("the remote reset the stream (code {code:#x}) before it agreed to a protocol")]
+    /// The stream was reset before a protocol was agreed on.
+    #[error("{} before a protocol was agreed on", ReadStreamError::Reset { by: *by, code: *code })]
     Reset {
-        /// The remote's reason.
+        /// Who reset it.
+        by: By,
+        /// Why; 0 where no reason was given.
         code: u32,
     },
     /// The connection is over.

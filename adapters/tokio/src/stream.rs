@@ -63,7 +63,7 @@ impl Stream {
                 Poll::Ready(match (&entry.protocol, &entry.refused) {
                     (Some(protocol), _) => Ok(protocol.clone()),
                     (None, Some(Refused::Negotiation(error))) => Err(OpenError::Negotiation(error.clone())),
-                    (None, Some(Refused::Reset(code))) => Err(OpenError::Reset { code: *code }),
+                    (None, Some(Refused::Reset(by, code))) => Err(OpenError::Reset { by: *by, code: *code }),
                     (None, None) if closed => Err(OpenError::Closed),
                     (None, None) => {
                         keep(&mut entry.settle, cx);
@@ -78,7 +78,7 @@ impl Stream {
     /// The next piece, as it arrived and without a copy. `None`: the remote finished. Cancel safe.
     ///
     /// # Errors
-    /// The protocol was refused, the remote reset the stream, or the connection is over; what came before was read.
+    /// The protocol was refused, the stream was reset, or the connection is over; what came before was read.
     pub async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
         poll_fn(|cx| self.poll_chunk(cx)).await.map(|chunk| chunk.map(BytesMut::freeze))
     }
@@ -165,7 +165,8 @@ impl Stream {
         let id = self.id;
         self.handle.0.act(|state, _| state.machine.finish(id, &mut state.tx.bytes)).map_err(|error| match error {
             StreamError::Unknown => write_error(WriteError::Unknown),
-            StreamError::Reset { code } => write_error(WriteError::Reset { code }),
+            StreamError::Refused => write_error(WriteError::Refused),
+            StreamError::Reset { by, code } => write_error(WriteError::Reset { by, code }),
             _ => write_error(WriteError::Failed),
         })?;
         self.finished = true;
@@ -264,6 +265,7 @@ fn read_error(error: ReadStreamError) -> io::Error {
 fn write_error(error: WriteError) -> io::Error {
     let kind = match error {
         WriteError::Finished => io::ErrorKind::BrokenPipe,
+        WriteError::Refused => io::ErrorKind::Unsupported,
         WriteError::Reset { .. } => io::ErrorKind::ConnectionReset,
         WriteError::Failed => io::ErrorKind::ConnectionAborted,
         _ => io::ErrorKind::NotConnected,

@@ -9,10 +9,11 @@
 
 mod support;
 
+use std::io::ErrorKind;
 use std::task::Poll;
 use std::time::Duration;
 use support::*;
-use tidewire_tokio::{MuxerKind, OpenError, Protocols, ReadStreamError, Selection, WriteError};
+use tidewire_tokio::{By, MuxerKind, OpenError, Protocols, ReadStreamError, Selection, WriteError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -71,6 +72,10 @@ async fn a_refused_lazy_protocol_is_a_typed_error_at_the_first_read() {
     let error = stream.read(&mut [0; 8]).await.unwrap_err();
     assert!(matches!(inner::<ReadStreamError>(&error), ReadStreamError::Negotiation(_)), "{error}");
     assert!(error.to_string().contains("/nope"), "{error}");
+    for late in [stream.write_all(b"too late").await, stream.shutdown().await] {
+        let error = late.unwrap_err();
+        assert_eq!((error.kind(), inner::<WriteError>(&error)), (ErrorKind::Unsupported, WriteError::Refused));
+    }
 }
 
 #[tokio::test]
@@ -229,7 +234,7 @@ async fn a_reset_arrives_with_its_code() {
     let inbound = far.accept().await.unwrap();
     inbound.stream.reset(7);
     let error = stream.read(&mut [0]).await.unwrap_err();
-    assert_eq!(inner::<ReadStreamError>(&error), ReadStreamError::Reset { code: 7 });
+    assert_eq!(inner::<ReadStreamError>(&error), ReadStreamError::Reset { by: By::Remote, code: 7 });
 }
 
 #[tokio::test]

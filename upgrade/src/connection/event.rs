@@ -1,28 +1,10 @@
 //! What a connection tells, and how it can fail.
 
 use crate::channel::ChannelError;
-use crate::muxer::{MuxerError, MuxerKind, OpenError, StreamId};
-use core::fmt;
+use crate::muxer::{By, MuxerError, MuxerKind, OpenError, Reset, StreamId};
+use alloc::boxed::Box;
 use core::time::Duration;
 use tidewire_multistream::{self as multistream, Protocol, RouteId};
-
-/// Which end did something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum By {
-    /// We.
-    Us,
-    /// The remote.
-    Remote,
-}
-
-impl fmt::Display for By {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            By::Us => "us",
-            By::Remote => "the remote",
-        })
-    }
-}
 
 /// What a connection tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +41,14 @@ pub enum Event {
     Writable(StreamId),
     /// The remote sends no more on this stream; what it sent is still to be read.
     Finished(StreamId),
-    /// The remote ended this stream at once.
+    /// This stream ended at once: the remote reset it, or the multiplexer did because the remote broke its rules or overran
+    /// a limit. (Not after [`Connection::reset`](super::Connection::reset): the caller knows.)
     Reset {
         /// The stream.
         id: StreamId,
-        /// The remote's reason, where it gave one; else 0.
+        /// Who reset it.
+        by: By,
+        /// Why. The remote's reason, where it gave one; else 0.
         code: u32,
     },
     /// [`Connection::open`](super::Connection::open) may succeed again.
@@ -107,6 +92,21 @@ pub enum ConnectionError {
     },
 }
 
+// Boxed inside the machine: the way of a byte passes many results, and small ones cost less to hand on.
+impl From<ChannelError> for Box<ConnectionError> {
+    #[cold]
+    fn from(error: ChannelError) -> Self {
+        Box::new(error.into())
+    }
+}
+
+impl From<MuxerError> for Box<ConnectionError> {
+    #[cold]
+    fn from(error: MuxerError) -> Self {
+        Box::new(error.into())
+    }
+}
+
 /// Why a stream can't be opened with a protocol to be negotiated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -140,10 +140,12 @@ pub enum ReadStreamError {
     /// The remote did not agree to the protocol. With lazy selection this is the first that we hear of it.
     #[error("the protocol was not agreed on: {0}")]
     Negotiation(multistream::Error),
-    /// The remote reset this stream; what it sent before was read.
-    #[error("the remote reset this stream (code {code:#x})")]
+    /// This stream was reset; what was received before was read.
+    #[error("{}", Reset { by: *by, code: *code })]
     Reset {
-        /// The remote's reason.
+        /// Who reset it.
+        by: By,
+        /// Why; 0 where no reason was given.
         code: u32,
     },
     /// There is no such stream, or no more.

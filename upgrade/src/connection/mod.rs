@@ -14,7 +14,8 @@ mod event;
 mod negotiation;
 mod writer;
 
-pub use event::{By, ConnectionError, Event, OpenStreamError, ReadStreamError};
+pub use crate::muxer::By;
+pub use event::{ConnectionError, Event, OpenStreamError, ReadStreamError};
 pub use writer::Batch;
 
 use crate::channel::{Channel, ChannelError};
@@ -230,6 +231,7 @@ impl Connection {
     ///
     /// # Errors
     /// Nothing was written. [`WriteError::Blocked`]: [`Event::Writable`] or [`Event::Negotiated`] says when to try again.
+    /// [`WriteError::Refused`]: the protocol was not agreed on, reading says why.
     pub fn write(&mut self, id: StreamId, data: &[u8], tx: &mut BytesMut) -> Result<usize, WriteError> {
         Batch::new(self, tx).write(id, data)
     }
@@ -247,7 +249,7 @@ impl Connection {
     /// effect with the answer.
     ///
     /// # Errors
-    /// There is no such stream, or it was reset, or the connection is over.
+    /// There is no such stream, or it was reset, or its protocol was refused, or the connection is over.
     pub fn finish(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<(), StreamError> {
         Batch::new(self, tx).finish(id)
     }
@@ -319,7 +321,7 @@ impl Connection {
         rx: &mut BytesMut,
         tx: &mut BytesMut,
         ended: bool,
-    ) -> Result<Option<Inner>, ConnectionError> {
+    ) -> Result<Option<Inner>, Box<ConnectionError>> {
         let Connection { channel, muxer, confirm, .. } = self;
         let mut step = |plain: &mut BytesMut, tx: &mut BytesMut, last: bool| {
             muxer.boundary();
@@ -333,7 +335,7 @@ impl Connection {
                     }
                     // Not one byte is the multiplexer's to read yet; but it has a clock, and writers that wait for room.
                     Ok(None) => Ok(muxer.advance(now, &mut BytesMut::new(), tx)?.map(Inner::Muxer)),
-                    Err(error) => Err(ConnectionError::MuxerRefused { muxer: muxer_kind, error }),
+                    Err(error) => Err(Box::new(ConnectionError::MuxerRefused { muxer: muxer_kind, error })),
                 };
             }
             let event = if last { muxer.end(now, plain, tx) } else { muxer.advance(now, plain, tx) };
@@ -393,8 +395,8 @@ impl Connection {
                     return Ok(None);
                 }
                 Err(error) => {
-                    self.over = Over::Failed(Box::new(error.clone()));
-                    return Err(error);
+                    self.over = Over::Failed(error.clone());
+                    return Err(*error);
                 }
             }
             if let Over::Failed(error) = &self.over {
@@ -432,17 +434,17 @@ impl Connection {
             muxer::Event::Readable(id) => Some(Event::Readable(id)),
             muxer::Event::Writable(id) => Some(Event::Writable(id)),
             muxer::Event::Finished(id) => Some(Event::Finished(id)),
-            muxer::Event::Reset { id, code } => {
+            muxer::Event::Reset { id, by, code } => {
                 if let Some(running) = self.negotiations.running_mut(id) {
-                    let by = running.by();
+                    let opened_by = running.by();
                     self.negotiations.remove(id);
-                    if by == By::Remote {
+                    if opened_by == By::Remote {
                         // The application never heard of it.
                         self.record(tx, |muxer, tx| muxer.reset(id, 0, tx)).ok();
                         return None;
                     }
                 }
-                Some(Event::Reset { id, code })
+                Some(Event::Reset { id, by, code })
             }
             muxer::Event::Openable => Some(Event::Openable),
             muxer::Event::Pong { rtt } => Some(Event::Pong { rtt }),

@@ -10,8 +10,7 @@
 //! ```
 //! Spec: libp2p/specs connections/README.md, "Protocol Negotiation": each stream is negotiated with multistream-select.
 
-use super::event::By;
-use crate::muxer::StreamId;
+use crate::muxer::{By, StreamId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::BytesMut;

@@ -1,7 +1,7 @@
 //! Writing to streams: frames into records, as many writes into one record as fit.
 
 use super::negotiation::Negotiation;
-use super::{Connection, NEGOTIATION_FAILED, ReadStreamError};
+use super::{Connection, ReadStreamError};
 use crate::channel::{Channel, ChannelError, Record};
 use crate::muxer::{AnyMuxer, Muxer, ReadError, StreamError, StreamId, WriteError};
 use bytes::{Buf, BytesMut};
@@ -85,6 +85,10 @@ impl<'a> Writer<'a> {
 /// answering. Sealed when dropped.
 ///
 /// Writes to the same stream, one after the other, share a frame too.
+///
+/// Until it is dropped, what it appended to `tx` is not sealed: plaintext, with room for a header before it. So never keep
+/// one from being dropped ([`core::mem::forget`], [`core::mem::ManuallyDrop`]): those bytes would go out as they are, and
+/// the remote would find no record in them.
 #[derive(Debug)]
 pub struct Batch<'a> {
     connection: &'a mut Connection,
@@ -114,7 +118,7 @@ impl<'a> Batch<'a> {
         match self.connection.negotiations.get_mut(id) {
             Some(Negotiation::Running(running)) if running.finish => return Err(WriteError::Finished),
             Some(Negotiation::Running(running)) if !running.may_write() => return Err(WriteError::Blocked),
-            Some(Negotiation::Failed(_)) => return Err(WriteError::Reset { code: NEGOTIATION_FAILED }),
+            Some(Negotiation::Failed(_)) => return Err(WriteError::Refused),
             _ => {}
         }
         let mut writer = self.connection.writer(self.tx);
@@ -152,7 +156,7 @@ impl<'a> Batch<'a> {
         result.map_err(|error| match error {
             ReadError::Blocked if closed => ReadStreamError::Closed,
             ReadError::Blocked => ReadStreamError::Blocked,
-            ReadError::Reset { code } => ReadStreamError::Reset { code },
+            ReadError::Reset { by, code } => ReadStreamError::Reset { by, code },
             ReadError::Unknown => ReadStreamError::Unknown,
             ReadError::Failed => ReadStreamError::Closed,
         })
@@ -171,7 +175,7 @@ impl<'a> Batch<'a> {
                 running.finish = true;
                 return Ok(());
             }
-            Some(Negotiation::Failed(_)) => return Err(StreamError::Reset { code: NEGOTIATION_FAILED }),
+            Some(Negotiation::Failed(_)) => return Err(StreamError::Refused),
             _ => {}
         }
         self.say(|muxer, tx| muxer.finish(id, tx))

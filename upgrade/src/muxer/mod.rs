@@ -9,6 +9,7 @@ pub(crate) use any::{AnyMuxer, SharedConfig};
 pub use any::{MuxerConfig, MuxerError, MuxerKind};
 
 use bytes::BytesMut;
+use core::fmt;
 use core::time::Duration;
 use tidewire_core::Time;
 
@@ -28,14 +29,32 @@ impl StreamId {
     }
 }
 
+/// Which end did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum By {
+    /// We.
+    Us,
+    /// The remote.
+    Remote,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            By::Us => "us",
+            By::Remote => "the remote",
+        })
+    }
+}
+
 /// A stream multiplexer over plaintext bytes. It knows no cipher: `rx` is opened before, `tx` sealed afterwards.
 ///
 /// It is a byte machine (see [`tidewire_core::Machine`]) with calls between the advances that act on streams. What those
 /// calls have to say goes to the end of `tx` within the call.
 ///
 /// A stream exists from [`open`](Muxer::open) or [`Event::Opened`] until both ends have finished, the application has
-/// read to the end, or it called [`reset`](Muxer::reset). What was received before a remote's reset, or before the
-/// connection failed, stays readable. After that its id is unknown.
+/// read to the end, or it called [`reset`](Muxer::reset). What was received before the remote's reset, or one of ours
+/// that [`Event::Reset`] tells of, or before the connection failed, stays readable. After that its id is unknown.
 pub trait Muxer {
     /// The remote's fault that ended the connection.
     type Error;
@@ -90,7 +109,7 @@ pub trait Muxer {
     fn finish(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<(), StreamError>;
 
     /// Ends a stream at once in both directions, and forgets it. `code` is told where the protocol has a place for it.
-    /// On a stream that the remote has reset, it only forgets.
+    /// On a stream of which [`Event::Reset`] was told, it only forgets.
     ///
     /// # Errors
     /// There is no such stream.
@@ -123,11 +142,14 @@ pub enum Event {
     Writable(StreamId),
     /// The remote sends no more on this stream; what it sent is still to be read.
     Finished(StreamId),
-    /// The remote ended this stream at once.
+    /// This stream ended at once: the remote reset it, or we did because the remote broke its rules or overran a limit.
+    /// (Not after [`Muxer::reset`]: the caller knows.)
     Reset {
         /// The stream.
         id: StreamId,
-        /// The remote's reason, where the protocol carries one; else 0.
+        /// Who reset it.
+        by: By,
+        /// Why. The remote's reason, where the protocol carries one; else 0.
         code: u32,
     },
     /// [`Muxer::open`] may succeed again, after [`OpenError::Backlog`] or [`OpenError::Full`].
@@ -184,10 +206,16 @@ pub enum WriteError {
     /// We finished this stream.
     #[error("we have finished this stream")]
     Finished,
-    /// The remote reset this stream.
-    #[error("the remote reset this stream (code {code:#x})")]
+    /// The ends did not agree on this stream's protocol. Only a [`Connection`](crate::connection::Connection) says so;
+    /// [reading](crate::connection::ReadStreamError::Negotiation) says why.
+    #[error("this stream's protocol was not agreed on: reading says why")]
+    Refused,
+    /// This stream was reset.
+    #[error("{}", Reset { by: *by, code: *code })]
     Reset {
-        /// The remote's reason.
+        /// Who reset it.
+        by: By,
+        /// Why; 0 where no reason was given.
         code: u32,
     },
     /// There is no such stream, or no more.
@@ -205,10 +233,12 @@ pub enum ReadError {
     /// Nothing to read yet. [`Event::Readable`] says when.
     #[error("nothing to read yet: wait until the stream is readable")]
     Blocked,
-    /// The remote reset this stream; what it sent before was read.
-    #[error("the remote reset this stream (code {code:#x})")]
+    /// This stream was reset; what was received before was read.
+    #[error("{}", Reset { by: *by, code: *code })]
     Reset {
-        /// The remote's reason.
+        /// Who reset it.
+        by: By,
+        /// Why; 0 where no reason was given.
         code: u32,
     },
     /// There is no such stream, or no more.
@@ -226,13 +256,74 @@ pub enum StreamError {
     /// There is no such stream, or no more.
     #[error("there is no such stream")]
     Unknown,
-    /// The remote reset this stream.
-    #[error("the remote reset this stream (code {code:#x})")]
+    /// The ends did not agree on this stream's protocol. Only a [`Connection`](crate::connection::Connection) says so;
+    /// [reading](crate::connection::ReadStreamError::Negotiation) says why.
+    #[error("this stream's protocol was not agreed on: reading says why")]
+    Refused,
+    /// This stream was reset.
+    #[error("{}", Reset { by: *by, code: *code })]
     Reset {
-        /// The remote's reason.
+        /// Who reset it.
+        by: By,
+        /// Why; 0 where no reason was given.
         code: u32,
     },
     /// The connection failed.
     #[error("the connection failed")]
     Failed,
+}
+
+/// A reset, for people.
+pub(crate) struct Reset {
+    pub(crate) by: By,
+    pub(crate) code: u32,
+}
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reset { by, code } = *self;
+        let who = match by {
+            By::Us => "we",
+            By::Remote => "the remote",
+        };
+        write!(f, "{who} reset this stream")?;
+        match (reason(by, code), code) {
+            (_, 0) => Ok(()),
+            ("", _) => write!(f, " (code {code:#x})"),
+            (reason, _) => write!(f, ": {reason} (code {code:#x})"),
+        }
+    }
+}
+
+/// What the codes mean that libp2p's implementations share, as far as we give them or know what they say of a stream:
+/// go-libp2p core/network, `StreamErrorCode`. Of our own we know more. Empty: it means nothing to us.
+fn reason(by: By, code: u32) -> &'static str {
+    match (by, code) {
+        (_, 0x1001) => "no protocol was agreed on",
+        (By::Us, mplex::OVERRUN) => {
+            "what waits to be read on it reached a limit, and mplex can't ask the remote to wait"
+        }
+        (By::Remote, mplex::OVERRUN) => "a resource limit was exceeded",
+        (By::Us, mplex::DATA_AFTER_CLOSE) => "the remote sent data on it after closing it",
+        (By::Remote, mplex::DATA_AFTER_CLOSE) => "it says that we broke the protocol",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_resets_text_says_who_and_why() {
+        let text = |by, code| ReadError::Reset { by, code }.to_string();
+        assert_eq!(text(By::Remote, 0), "the remote reset this stream");
+        assert_eq!(text(By::Remote, 77), "the remote reset this stream (code 0x4d)");
+        assert_eq!(text(By::Remote, 0x1001), "the remote reset this stream: no protocol was agreed on (code 0x1001)");
+        let ours = text(By::Us, mplex::OVERRUN);
+        assert!(ours.starts_with("we reset this stream: what waits to be read on it reached a limit"), "{ours}");
+        assert_eq!(ours, WriteError::Reset { by: By::Us, code: mplex::OVERRUN }.to_string());
+        assert_eq!(ours, StreamError::Reset { by: By::Us, code: mplex::OVERRUN }.to_string());
+    }
 }

@@ -38,7 +38,7 @@ impl fmt::Display for Stage {
 #[non_exhaustive]
 pub enum UpgradeError {
     /// The ends did not agree on a security protocol.
-    #[error("no security protocol was agreed on: {0}")]
+    #[error("no security protocol was agreed on: {error}{hint}", error = .0, hint = ended(.0))]
     SelectSecurity(multistream::Error),
     /// The handshake failed: the remote is not who it should be, or did not prove who it is, or broke a rule.
     #[error("the security handshake failed: {0}")]
@@ -59,7 +59,7 @@ pub enum UpgradeError {
     #[error(transparent)]
     Psk(#[from] PskError),
     /// It took too long.
-    #[error("the upgrade took longer than {timeout:?}; it was still at {stage}")]
+    #[error("the upgrade took longer than {timeout:?}; it was still at {stage}{}", hint(*stage))]
     TimedOut {
         /// The limit.
         timeout: Duration,
@@ -80,6 +80,15 @@ pub enum UpgradeError {
     },
 }
 
+/// A remote that hangs up while the first protocol is selected, as seen by multistream-select.
+fn ended(error: &multistream::Error) -> &'static str {
+    match error {
+        multistream::Error::EndedEarly { .. } => hint(Stage::Security),
+        _ => "",
+    }
+}
+
+/// A remote that is silent, or hangs up, at the first bytes may well be one that can't read them.
 fn hint(stage: Stage) -> &'static str {
     match stage {
         Stage::PrivateNetwork | Stage::Security => " (is one end in a private network, or is this another protocol?)",

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use std::collections::BTreeMap;
 use tidewire_core::{Role, Time};
 use tidewire_upgrade::muxer::mplex::{Config, Mplex, OVERRUN};
-use tidewire_upgrade::muxer::{Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
+use tidewire_upgrade::muxer::{By, Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
 
 /// One thing to do: what, which stream of those that the end has had, how much. The lowest bit of `what` is the end.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ struct Half {
     /// It ended the stream, by call or by overrun.
     reset: bool,
     /// It was told that the stream was reset.
-    saw_reset: Option<u32>,
+    saw_reset: Option<(By, u32)>,
     saw_opened: bool,
     saw_finished: bool,
     forgotten: bool,
@@ -158,7 +158,7 @@ impl World {
             }
             Err(WriteError::Blocked) => assert!(full || room < 20),
             Err(WriteError::Finished) => assert!(half.finished),
-            Err(WriteError::Reset { code }) => assert_eq!(half.saw_reset, Some(code)),
+            Err(WriteError::Reset { by, code }) => assert_eq!(half.saw_reset, Some((by, code))),
             Err(WriteError::Unknown) => assert!(half.forgotten),
             Err(error) => panic!("write: {error}"),
         }
@@ -184,7 +184,7 @@ impl World {
                 half.forgotten |= half.finished;
             }
             Err(ReadError::Blocked) => assert!(!half.forgotten),
-            Err(ReadError::Reset { code }) => assert_eq!(half.saw_reset, Some(code)),
+            Err(ReadError::Reset { by, code }) => assert_eq!(half.saw_reset, Some((by, code))),
             Err(ReadError::Unknown) => assert!(half.forgotten),
             Err(error) => panic!("read: {error}"),
         }
@@ -200,7 +200,7 @@ impl World {
                 half.finished = true;
                 half.forgotten |= half.read_to_end;
             }
-            Err(StreamError::Reset { code }) => assert_eq!(half.saw_reset, Some(code)),
+            Err(StreamError::Reset { by, code }) => assert_eq!(half.saw_reset, Some((by, code))),
             Err(StreamError::Unknown) => assert!(half.forgotten),
             Err(error) => panic!("finish: {error}"),
         }
@@ -244,8 +244,9 @@ impl World {
                 assert!(!half.saw_finished);
                 half.saw_finished = true;
             }
-            Event::Reset { id, code } => {
-                let by_other = code != OVERRUN;
+            Event::Reset { id, by, code } => {
+                assert_eq!(code, if by == By::Us { OVERRUN } else { 0 });
+                let by_other = by == By::Remote;
                 if by_other {
                     // A stream that was refused was never the other application's to reset.
                     let other = self.other(at, id);
@@ -254,7 +255,7 @@ impl World {
                 }
                 let half = self.half(at, id);
                 assert!(half.saw_reset.is_none() && !half.forgotten);
-                half.saw_reset = Some(code);
+                half.saw_reset = Some((by, code));
                 half.reset |= !by_other;
             }
             Event::Openable => {}

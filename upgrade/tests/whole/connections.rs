@@ -7,6 +7,7 @@ use tidewire_core::{Machine, Time};
 use tidewire_multistream::Protocols;
 use tidewire_upgrade::ChannelError;
 use tidewire_upgrade::connection::{By, ConnectionError, Event, OpenStreamError, ReadStreamError, Selection};
+use tidewire_upgrade::muxer::mplex::OVERRUN;
 use tidewire_upgrade::muxer::{MuxerError, MuxerKind, OpenError, StreamError, StreamId, WriteError, yamux};
 use tidewire_upgrade::pipeline::SecurityKind;
 use tidewire_upgrade::security::SessionError;
@@ -93,11 +94,30 @@ fn streams_end_from_both_ends_and_by_reset() {
     pair.a.write(id, b"half a");
     pair.a.connection.reset(id, 77, &mut pair.a.tx).unwrap();
     pair.settle();
-    assert_eq!(pair.b.events.last(), Some(&Event::Reset { id: remote, code: 77 }));
-    assert_eq!(pair.b.read_all(remote), (b"half a".to_vec(), Err(ReadStreamError::Reset { code: 77 })));
-    let reset = StreamError::Reset { code: 77 };
+    assert_eq!(pair.b.events.last(), Some(&Event::Reset { id: remote, by: By::Remote, code: 77 }));
+    assert_eq!(pair.b.read_all(remote), (b"half a".to_vec(), Err(ReadStreamError::Reset { by: By::Remote, code: 77 })));
+    let reset = StreamError::Reset { by: By::Remote, code: 77 };
     assert_eq!(pair.b.connection.finish(remote, &mut pair.b.tx), Err(reset));
     assert_eq!(pair.a.connection.reset(id, 0, &mut pair.a.tx), Err(StreamError::Unknown));
+}
+
+#[test]
+fn a_stream_that_mplex_resets_for_overrunning_its_buffer_was_reset_by_us() {
+    let mut pair = Pair::new(|config| {
+        config.muxers = vec![MuxerKind::Mplex];
+        config.muxer.mplex.max_stream_buffer = 1000;
+    });
+    let (id, remote) = pair.stream();
+    pair.a.write(id, &[7; 2000]);
+    pair.settle();
+    // mplex carries neither who nor why: what each end says, it knows by itself.
+    assert_eq!(pair.b.events.last(), Some(&Event::Reset { id: remote, by: By::Us, code: OVERRUN }));
+    assert_eq!(pair.a.events.last(), Some(&Event::Reset { id, by: By::Remote, code: 0 }));
+    let (by, code) = (By::Us, OVERRUN);
+    assert_eq!(pair.b.read_all(remote), (vec![7; 1000], Err(ReadStreamError::Reset { by, code })));
+    assert_eq!(pair.b.connection.write(remote, b"x", &mut pair.b.tx), Err(WriteError::Reset { by, code }));
+    assert_eq!(pair.b.connection.finish(remote, &mut pair.b.tx), Err(StreamError::Reset { by, code }));
+    assert_eq!(pair.a.read(id), Err(ReadStreamError::Reset { by: By::Remote, code: 0 }));
 }
 
 #[test]

@@ -144,3 +144,28 @@ fn a_private_networks_remote_that_hangs_up_is_suspected_of_not_being_a_member() 
     assert_eq!(error, UpgradeError::EndedEarly { stage: Stage::PrivateNetwork });
     assert!(error.to_string().contains("private network"));
 }
+
+#[test]
+fn silence_or_a_hang_up_at_the_first_bytes_hints_at_a_private_network_and_later_ones_do_not() {
+    let hinted = |error: UpgradeError| error.to_string().contains("is one end in a private network");
+    for initiator in [true, false] {
+        let case =
+            Case { security: SecurityKind::Noise, early: true, selection: Selection::Lazy, psk: false, initiator };
+        let (subject, recorded) = (case.subject(), case.recorded());
+        let first = recorded.len().min(5);
+        for (len, expected) in [(0, true), (first, true), (recorded.len() - 1, false)] {
+            let new = || {
+                let mut end = Upgrading::new(subject());
+                end.rx.extend_from_slice(&recorded[..len]);
+                end.turn(Time::ZERO);
+                end
+            };
+            let (mut silent, mut gone) = (new(), new());
+            silent.turn(Time::from_millis(10_000));
+            gone.end(Time::ZERO);
+            let (silent, gone) = (silent.error.unwrap(), gone.error.unwrap());
+            assert!(matches!(silent, UpgradeError::TimedOut { .. }), "{silent}");
+            assert_eq!((hinted(silent), hinted(gone)), (expected, expected), "{case:?} at {len}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use tidewire_multistream::{Awaited, Error, Protocols};
 use tidewire_upgrade::connection::{
     self, By, ConnectionError, Event, NEGOTIATION_FAILED, OpenStreamError, ReadStreamError, Selection,
 };
-use tidewire_upgrade::muxer::{MuxerKind, WriteError};
+use tidewire_upgrade::muxer::{MuxerKind, StreamError, WriteError};
 use tidewire_upgrade::pipeline::{Config, Plan};
 
 const OPENING: &[u8] = b"\x13/multistream/1.0.0\n\x0c/echo/1.0.0\n";
@@ -32,8 +32,8 @@ fn a_lazy_refusal_is_a_typed_error_at_the_first_read() {
         for _ in 0..2 {
             assert_eq!(pair.a.read(id), Err(ReadStreamError::Negotiation(error.clone())));
         }
-        let refused = Err(WriteError::Reset { code: NEGOTIATION_FAILED });
-        assert_eq!(pair.a.connection.write(id, b"x", &mut pair.a.tx), refused);
+        assert_eq!(pair.a.connection.write(id, b"x", &mut pair.a.tx), Err(WriteError::Refused));
+        assert_eq!(pair.a.connection.finish(id, &mut pair.a.tx), Err(StreamError::Refused));
         assert!(pair.a.events.contains(&Event::NegotiationFailed { id, by: By::Us, error }));
         // It counts until it is forgotten.
         pair.a.connection.reset(id, 0, &mut pair.a.tx).unwrap();
@@ -153,7 +153,7 @@ fn our_proposal_times_out_when_no_answer_comes() {
         let error = Error::TimedOut { timeout: Duration::from_secs(10), awaited: Awaited::Header };
         assert_eq!(pair.a.events, [Event::NegotiationFailed { id, by: By::Us, error: error.clone() }]);
         assert_eq!(pair.a.read(id), Err(ReadStreamError::Negotiation(error)));
-        assert_eq!(pair.b.events.last(), Some(&Event::Reset { id, code: NEGOTIATION_FAILED }));
+        assert_eq!(pair.b.events.last(), Some(&Event::Reset { id, by: By::Remote, code: NEGOTIATION_FAILED }));
         assert!(pair.a.connection.deadline() > deadline);
     }
 }
@@ -170,7 +170,7 @@ fn a_remote_that_never_proposes_is_reset_and_forgotten() {
         &pair.b.events[..],
         [Event::NegotiationFailed { by: By::Remote, error: Error::TimedOut { .. }, .. }]
     ));
-    assert_eq!(pair.a.events.last(), Some(&Event::Reset { id, code: NEGOTIATION_FAILED }));
+    assert_eq!(pair.a.events.last(), Some(&Event::Reset { id, by: By::Remote, code: NEGOTIATION_FAILED }));
     assert_eq!(pair.b.connection.streams(), 0);
 }
 
@@ -228,8 +228,8 @@ fn a_reset_before_the_answer_is_told() {
     pair.settle();
     pair.b.connection.reset(id, 5, &mut pair.b.tx).unwrap();
     pair.settle();
-    assert_eq!(pair.a.events, [Event::Reset { id, code: 5 }]);
-    assert_eq!(pair.a.read(id), Err(ReadStreamError::Reset { code: 5 }));
+    assert_eq!(pair.a.events, [Event::Reset { id, by: By::Remote, code: 5 }]);
+    assert_eq!(pair.a.read(id), Err(ReadStreamError::Reset { by: By::Remote, code: 5 }));
 }
 
 /// Nothing of the multiplexer's is read before the answer, but its clock runs, and so does the answer's.

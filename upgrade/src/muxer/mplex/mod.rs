@@ -26,7 +26,7 @@ mod tests;
 pub use config::Config;
 pub use frame::{Error, Field};
 
-use super::{Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
+use super::{By, Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::{Buf, BytesMut};
@@ -189,8 +189,8 @@ impl Mplex {
                 Some(Event::Finished(id))
             }
             (Kind::Reset, Some(stream)) if !stream.is_silent() => {
-                stream.remote = Remote::Reset { code: 0 };
-                Some(Event::Reset { id, code: 0 })
+                stream.remote = Remote::Reset { by: By::Remote, code: 0 };
+                Some(Event::Reset { id, by: By::Remote, code: 0 })
             }
             (Kind::Data | Kind::Close | Kind::Reset, _) => None,
         };
@@ -245,9 +245,9 @@ impl Mplex {
     /// Ends a stream that the application still knows.
     fn reset_by_us(&mut self, id: StreamId, code: u32, tx: &mut BytesMut) -> Option<Event> {
         let stream = self.streams.get_mut(id)?;
-        stream.remote = Remote::Reset { code };
+        stream.remote = Remote::Reset { by: By::Us, code };
         send(id, Kind::Reset, 0, tx);
-        Some(Event::Reset { id, code })
+        Some(Event::Reset { id, by: By::Us, code })
     }
 
     /// What callers that found `tx` full are waiting for.
@@ -372,8 +372,8 @@ impl Muxer for Mplex {
     fn write(&mut self, id: StreamId, data: &[u8], room: usize, tx: &mut BytesMut) -> Result<usize, WriteError> {
         let has_room = self.has_room(tx);
         let stream = self.streams.get_mut(id).ok_or(WriteError::Unknown)?;
-        if let Remote::Reset { code } = stream.remote {
-            return Err(WriteError::Reset { code });
+        if let Remote::Reset { by, code } = stream.remote {
+            return Err(WriteError::Reset { by, code });
         }
         if stream.finished {
             return Err(WriteError::Finished);
@@ -411,7 +411,7 @@ impl Muxer for Mplex {
             return Ok(Some(piece));
         }
         match stream.remote {
-            Remote::Reset { code } => Err(ReadError::Reset { code }),
+            Remote::Reset { by, code } => Err(ReadError::Reset { by, code }),
             Remote::Finished => {
                 stream.read_to_end = true;
                 if stream.is_forgettable() {
@@ -429,8 +429,8 @@ impl Muxer for Mplex {
 
     fn finish(&mut self, id: StreamId, tx: &mut BytesMut) -> Result<(), StreamError> {
         let stream = self.streams.get_mut(id).ok_or(StreamError::Unknown)?;
-        if let Remote::Reset { code } = stream.remote {
-            return Err(StreamError::Reset { code });
+        if let Remote::Reset { by, code } = stream.remote {
+            return Err(StreamError::Reset { by, code });
         }
         if stream.finished {
             return Ok(());

@@ -6,8 +6,8 @@
 //!      '--- reset, by it or by us --> Reset (both halves) <--'
 //! ```
 
-use super::super::StreamId;
 use super::super::queue::ReceiveQueue;
+use super::super::{By, StreamId};
 use alloc::vec::Vec;
 
 /// The remote's half of a stream.
@@ -17,6 +17,7 @@ pub(super) enum Remote {
     Finished,
     /// Both halves are over.
     Reset {
+        by: By,
         code: u32,
     },
 }

@@ -168,11 +168,11 @@ fn what_came_before_a_reset_stays_readable_and_then_comes_an_error_not_the_end()
     let mut a = end(|_| {});
     let id = a.open();
     let reset = [message(0, DATA_BY_RECEIVER, b"last"), message(0, RESET_BY_RECEIVER, b"")].concat();
-    assert_eq!(a.takes(&reset), Ok(vec![Event::Readable(id), Event::Reset { id, code: 0 }]));
-    assert_eq!(a.write(id, b"x"), Err(WriteError::Reset { code: 0 }));
-    assert_eq!(a.mplex.finish(id, &mut a.tx), Err(StreamError::Reset { code: 0 }));
+    assert_eq!(a.takes(&reset), Ok(vec![Event::Readable(id), Event::Reset { id, by: By::Remote, code: 0 }]));
+    assert_eq!(a.write(id, b"x"), Err(WriteError::Reset { by: By::Remote, code: 0 }));
+    assert_eq!(a.mplex.finish(id, &mut a.tx), Err(StreamError::Reset { by: By::Remote, code: 0 }));
     assert_eq!(a.read(id).unwrap().unwrap(), b"last"[..]);
-    assert_eq!(a.read(id), Err(ReadError::Reset { code: 0 }));
+    assert_eq!(a.read(id), Err(ReadError::Reset { by: By::Remote, code: 0 }));
     a.says();
     a.mplex.reset(id, 0, &mut a.tx).unwrap();
     assert_eq!(a.mplex.streams(), 0);
@@ -210,8 +210,11 @@ fn data_in_a_close_or_a_reset_is_skipped() {
     let mut a = end(|_| {});
     let id = a.open();
     assert_eq!(a.takes(&message(0, CLOSE_BY_RECEIVER, b"junk")), Ok(vec![Event::Finished(id)]));
-    assert_eq!(a.takes(&message(0, RESET_BY_RECEIVER, b"junk")), Ok(vec![Event::Reset { id, code: 0 }]));
-    assert_eq!(a.read(id), Err(ReadError::Reset { code: 0 }));
+    assert_eq!(
+        a.takes(&message(0, RESET_BY_RECEIVER, b"junk")),
+        Ok(vec![Event::Reset { id, by: By::Remote, code: 0 }])
+    );
+    assert_eq!(a.read(id), Err(ReadError::Reset { by: By::Remote, code: 0 }));
 }
 
 #[test]
@@ -228,9 +231,12 @@ fn data_after_the_remotes_close_resets_the_stream() {
     let id = a.open();
     a.says();
     a.takes(&message(0, CLOSE_BY_RECEIVER, b"")).unwrap();
-    assert_eq!(a.takes(&message(0, DATA_BY_RECEIVER, b"late")), Ok(vec![Event::Reset { id, code: DATA_AFTER_CLOSE }]));
+    assert_eq!(
+        a.takes(&message(0, DATA_BY_RECEIVER, b"late")),
+        Ok(vec![Event::Reset { id, by: By::Us, code: DATA_AFTER_CLOSE }])
+    );
     assert_eq!(a.says(), message(0, RESET_BY_INITIATOR, b""));
-    assert_eq!(a.read(id), Err(ReadError::Reset { code: DATA_AFTER_CLOSE }));
+    assert_eq!(a.read(id), Err(ReadError::Reset { by: By::Us, code: DATA_AFTER_CLOSE }));
 }
 
 #[test]
@@ -350,12 +356,12 @@ fn a_stream_that_overruns_its_buffer_is_reset_and_no_other() {
     let other = a.open();
     a.says();
     let flood = message(0, DATA_BY_RECEIVER, &[1; 250]);
-    assert_eq!(a.takes(&flood), Ok(vec![Event::Readable(slow), Event::Reset { id: slow, code: OVERRUN }]));
+    assert_eq!(a.takes(&flood), Ok(vec![Event::Readable(slow), Event::Reset { id: slow, by: By::Us, code: OVERRUN }]));
     assert_eq!(a.says(), message(0, RESET_BY_INITIATOR, b""));
     assert_eq!(a.takes(&message(1, DATA_BY_RECEIVER, b"fine")), Ok(vec![Event::Readable(other)]));
     assert_eq!(a.read(other).unwrap().unwrap(), b"fine"[..]);
     assert_eq!(a.read(slow).unwrap().unwrap(), [1; 100][..]);
-    assert_eq!(a.read(slow), Err(ReadError::Reset { code: OVERRUN }));
+    assert_eq!(a.read(slow), Err(ReadError::Reset { by: By::Us, code: OVERRUN }));
 }
 
 #[test]

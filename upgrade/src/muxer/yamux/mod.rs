@@ -45,7 +45,7 @@ pub use config::{Config, INITIAL_WINDOW};
 pub use error::Error;
 pub use frame::Kind;
 
-use super::{Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
+use super::{By, Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -13,7 +13,7 @@ use super::stream::{
 };
 use super::table::push;
 use super::window::Windows;
-use super::{Event, ReadError, StreamId, Yamux, number};
+use super::{By, Event, ReadError, StreamId, Yamux, number};
 use bytes::{Buf, BytesMut};
 use core::time::Duration;
 use tidewire_core::Time;
@@ -132,7 +132,7 @@ impl Yamux {
             return Ok(Some(bytes));
         }
         if stream.is(RESET) {
-            return Err(ReadError::Reset { code: stream.code });
+            return Err(ReadError::Reset { by: By::Remote, code: stream.code });
         }
         if stream.is(REMOTE_FINISHED) {
             stream.set(READ_TO_END);
@@ -361,7 +361,7 @@ impl Yamux {
                 READABLE if !stream.chain.is_empty() => return Some(Event::Readable(id)),
                 WRITABLE => return Some(Event::Writable(id)),
                 HAS_FINISHED => return Some(Event::Finished(id)),
-                WAS_RESET => return Some(Event::Reset { id, code: stream.code }),
+                WAS_RESET => return Some(Event::Reset { id, by: By::Remote, code: stream.code }),
                 _ => {}
             }
         }

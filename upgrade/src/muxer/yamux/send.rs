@@ -5,7 +5,7 @@ use super::frame::{ACK, FIN, HEADER, Header, Kind, RST, SYN};
 use super::stream::{
     ACK_OWED, FINISHED, READ_TO_END, REMOTE_FINISHED, RESET, SYN_OWED, Stream, UNACKNOWLEDGED, WANTS_CREDIT, WANTS_ROOM,
 };
-use super::{OpenError, StreamError, StreamId, WriteError, Yamux, number};
+use super::{By, OpenError, StreamError, StreamId, WriteError, Yamux, number};
 use bytes::BytesMut;
 use tidewire_core::Time;
 
@@ -62,7 +62,8 @@ impl Yamux {
         let id = number(id).ok_or(WriteError::Unknown)?;
         let stream = self.table.get_mut(id).ok_or(WriteError::Unknown)?;
         if stream.is(RESET | FINISHED) {
-            return Err(if stream.is(RESET) { WriteError::Reset { code: stream.code } } else { WriteError::Finished });
+            let reset = WriteError::Reset { by: By::Remote, code: stream.code };
+            return Err(if stream.is(RESET) { reset } else { WriteError::Finished });
         }
         if data.is_empty() {
             return Ok(0);
@@ -122,7 +123,7 @@ impl Yamux {
         let id = number(id).ok_or(StreamError::Unknown)?;
         let stream = self.table.get_mut(id).ok_or(StreamError::Unknown)?;
         if stream.is(RESET) {
-            return Err(StreamError::Reset { code: stream.code });
+            return Err(StreamError::Reset { by: By::Remote, code: stream.code });
         }
         if self.failed.is_some() {
             return Err(StreamError::Failed);

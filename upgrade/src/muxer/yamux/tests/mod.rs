@@ -12,7 +12,7 @@ mod windows;
 
 use super::frame::{Header, Kind};
 use super::{Config, Error, Yamux};
-use crate::muxer::{Event, Muxer, ReadError, StreamId};
+use crate::muxer::{By, Event, Muxer, ReadError, StreamId};
 use alloc::vec::Vec;
 use bytes::{Buf, BytesMut};
 use core::time::Duration;

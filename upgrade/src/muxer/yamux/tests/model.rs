@@ -155,7 +155,7 @@ impl World {
                 match error {
                     WriteError::Failed => panic!("nothing is wrong"),
                     WriteError::Finished => assert!(flow.finished),
-                    WriteError::Reset { code } => assert!(flow.broken && [5, REFUSED].contains(&code)),
+                    WriteError::Reset { by: By::Remote, code } => assert!(flow.broken && [5, REFUSED].contains(&code)),
                     _ => {}
                 }
             }
@@ -179,7 +179,7 @@ impl World {
                 assert_eq!(flow.read, flow.written, "{id:?} ended early");
                 false
             }
-            Err(ReadError::Reset { code }) => {
+            Err(ReadError::Reset { by: By::Remote, code }) => {
                 assert!(self.flows[&(id, end)].broken && [5, REFUSED].contains(&code));
                 false
             }

@@ -271,7 +271,7 @@ fn the_oracles_reset_reaches_us() {
             // Dropping a stream that is open resets it.
             events.extend(meeting.round(&mut |stream| Box::pin(async move { drop(stream) })));
         }
-        assert_eq!(events, [Event::Reset { id, code: 0 }]);
+        assert_eq!(events, [Event::Reset { id, by: By::Remote, code: 0 }]);
     }
 }
 

@@ -219,12 +219,12 @@ fn a_reset_is_told_with_its_code_and_forgets_the_stream() {
     a.reset(id, 0x1001);
     assert_eq!(a.yamux.streams(), 0);
     let (_, seen) = settle(&mut a, &mut b);
-    assert_eq!(seen, [Event::Reset { id, code: 0x1001 }]);
+    assert_eq!(seen, [Event::Reset { id, by: By::Remote, code: 0x1001 }]);
 
-    let gone = ReadError::Reset { code: 0x1001 };
+    let gone = ReadError::Reset { by: By::Remote, code: 0x1001 };
     assert_eq!(b.read_all(id), (b"read me".to_vec(), Err(gone)), "what came before stays readable");
-    assert_eq!(b.yamux.write(id, b"x", usize::MAX, &mut b.tx), Err(WriteError::Reset { code: 0x1001 }));
-    assert_eq!(b.yamux.finish(id, &mut b.tx), Err(StreamError::Reset { code: 0x1001 }));
+    assert_eq!(b.yamux.write(id, b"x", usize::MAX, &mut b.tx), Err(WriteError::Reset { by: By::Remote, code: 0x1001 }));
+    assert_eq!(b.yamux.finish(id, &mut b.tx), Err(StreamError::Reset { by: By::Remote, code: 0x1001 }));
     b.said();
     b.reset(id, 1);
     assert!(b.tx.is_empty(), "it knows already");
@@ -236,8 +236,8 @@ fn a_reset_is_told_with_its_code_and_forgets_the_stream() {
 fn a_reset_on_a_data_frame_is_taken_and_its_data_is_not() {
     let mut end = End::listener();
     end.hear(&data(SYN, 1, b"before")).unwrap();
-    assert_eq!(end.hear(&data(RST, 1, b"ignored")), Ok([Event::Reset { id: id(1), code: 0 }].into()));
-    assert_eq!(end.read_all(id(1)), (b"before".to_vec(), Err(ReadError::Reset { code: 0 })));
+    assert_eq!(end.hear(&data(RST, 1, b"ignored")), Ok([Event::Reset { id: id(1), by: By::Remote, code: 0 }].into()));
+    assert_eq!(end.read_all(id(1)), (b"before".to_vec(), Err(ReadError::Reset { by: By::Remote, code: 0 })));
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn streams_over_the_limit_are_reset_and_the_others_live() {
         a.write(*id, b"x");
     }
     let (seen, _) = settle(&mut a, &mut b);
-    assert_eq!(seen, [Event::Reset { id: ids[2], code: 0x1002 }]);
+    assert_eq!(seen, [Event::Reset { id: ids[2], by: By::Remote, code: 0x1002 }]);
     assert_eq!(b.yamux.streams(), 2);
     b.reset(ids[0], 0);
     settle(&mut a, &mut b);
