@@ -60,7 +60,7 @@ pub enum Plan {
 pub enum How {
     /// One proposed, the other answered, and the proposer waited for it.
     Selected,
-    /// We proposed and went ahead; the answer came, or is still to come.
+    /// We proposed and went ahead. For a security protocol this is told with the answer, for a multiplexer as we go ahead.
     Assumed,
     /// In the security handshake.
     Early,
