@@ -107,12 +107,12 @@ async fn session(args: &args::Dial, endpoint: &Endpoint, output: &Output) -> Res
 /// What to look at, where bytes that make no sense leave only a guess.
 fn hint(error: &DialError, private: bool) -> &'static str {
     let DialError::Upgrade { error, .. } = error else { return "" };
-    let guess = match error {
+    let guess = match &**error {
         // Of a remote that says nothing, or hangs up, the error itself says so.
         UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(
             multistream::Error::Refused { .. } | multistream::Error::EndedEarly { .. },
         )) => false,
-        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(_)) | UpgradeFailed::Io(_) => true,
+        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(_)) | UpgradeFailed::Socket { .. } => true,
         _ => false,
     };
     match (guess, private) {

@@ -152,9 +152,7 @@ async fn connected(connection: Connection, place: Place, mut closes: watch::Rece
     let reason = one_line(&match reason {
         Reason::Closed(None | Some(0)) => format!("closed by {by}"),
         Reason::Closed(Some(code)) => format!("closed by {by} with code {code:#x}"),
-        Reason::Protocol(error) => error.to_string(),
-        Reason::Socket(kind) => format!("the socket failed: {kind}"),
-        other => format!("{other:?}"),
+        other => other.to_string(),
     });
     if output.json {
         output.event_object(&Event::Closed { peer: &name, ms: millis(lived), sent, received, reason: &reason });

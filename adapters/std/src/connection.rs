@@ -1,13 +1,12 @@
 //! The application's handle of a connection.
 
-use crate::error::{Closed, OpenError, PingError, Reason};
-use crate::hooks::Info;
 use crate::link::{Link, Owner, Slot};
 use crate::shared::Shared;
 use crate::stream::Stream;
 use std::fmt;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
+use tidewire_adapter::{Closed, Info, OpenError, PingError, Reason};
 use tidewire_core::{Multiaddr, PeerId, Role};
 use tidewire_multistream::{Protocol, Protocols, RouteId};
 use tidewire_upgrade::connection::{OpenStreamError, Selection};

@@ -1,22 +1,22 @@
 //! A node's sockets: dialing, listening, and the upgrade of a socket that came from elsewhere.
 
-use crate::address::Target;
 use crate::connection::Connection;
-use crate::error::{DialError, ListenError, UpgradeFailed};
-use crate::hooks::{Gate, Observed, Observer};
-use crate::link::{Phase, info};
+use crate::link::Phase;
 use crate::listener::Listener;
 use crate::pool::{Clock, Pool};
 use crate::shared::Shared;
 use crate::threads;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tidewire_adapter::{
+    DialError, Gate, Info, ListenError, Observed, Observer, Target, Tried, UpgradeFailed, Watch, random_seed,
+};
 use tidewire_core::{Multiaddr, PeerId, Seed, Time};
-use tidewire_upgrade::pipeline::{Plan, Upgrade, UpgradeError, Upgrader};
+use tidewire_upgrade::pipeline::{Plan, Upgrade, Upgrader};
 
 /// The caps of an endpoint, as its builder documents them.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,8 @@ pub struct Endpoint {
     pub(crate) clock: Clock,
     pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,
-    pub(crate) gate: Option<Arc<dyn Gate>>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) gate: Arc<dyn Gate>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Endpoint {
@@ -57,7 +57,7 @@ impl Endpoint {
             clock: Clock::new(),
             pool: Arc::default(),
             limits: Limits { connect: Duration::from_secs(10), max_pending: 16, close: Duration::from_secs(2) },
-            gate: None,
+            gate: Arc::new(()),
             observer: None,
         }
     }
@@ -65,7 +65,7 @@ impl Endpoint {
     /// The same, with a gate that may refuse connections.
     #[must_use]
     pub fn gate(self, gate: Arc<dyn Gate>) -> Endpoint {
-        Endpoint { gate: Some(gate), ..self }
+        Endpoint { gate, ..self }
     }
 
     /// The same, with an observer of all its connections.
@@ -120,23 +120,24 @@ impl Endpoint {
     /// # Errors
     /// No connection; see [`DialError`].
     pub fn dial_as(&self, address: &Multiaddr, plan: Plan) -> Result<Connection, DialError> {
-        let target =
-            Target::parse(address).map_err(|reason| DialError::Address { address: address.clone(), reason })?;
-        if let Some(gate) = &self.gate {
-            gate.dial(address).map_err(|reason| DialError::Refused { address: address.clone(), reason })?;
-        }
-        let number = self.number();
-        self.tell(number, || Observed::Connecting(address.clone()));
+        let named = || address.clone();
+        let target = Target::parse(address).map_err(|reason| DialError::Unsupported { address: named(), reason })?;
+        self.gate.dial(address).map_err(|reason| DialError::Refused { address: named(), reason })?;
+        let watch = self.watch();
+        watch.tell(|| Observed::Connecting(named()));
         let failed = |error: DialError| {
-            self.tell(number, || Observed::Failed(error.to_string()));
+            watch.tell(|| Observed::Failed(error.to_string()));
             error
         };
-        let found = target.resolve().map_err(|error| failed(DialError::Resolve { address: address.clone(), error }))?;
-        let socket =
-            self.connect(&found).map_err(|error| failed(DialError::Connect { address: address.clone(), error }))?;
-        self.start(socket, plan, target.peer, number)
-            .and_then(upgraded)
-            .map_err(|error| DialError::Upgrade { address: address.clone(), error })
+        let found = target.question().to_socket_addrs().and_then(|found| target.pick(found));
+        let found = found.map_err(|error| failed(DialError::Resolve { address: named(), error }))?;
+        let (socket, stream) =
+            self.connect(found).map_err(|tried| failed(DialError::Connect { address: named(), tried }))?;
+        self.start(stream, plan, target.peer(), watch).and_then(upgraded).map_err(|error| DialError::Upgrade {
+            address: named(),
+            socket,
+            error: error.into(),
+        })
     }
 
     /// Makes a connection of a socket. `expected`: anyone else is refused.
@@ -149,7 +150,7 @@ impl Endpoint {
         plan: Plan,
         expected: Option<PeerId>,
     ) -> Result<Connection, UpgradeFailed> {
-        upgraded(self.start(socket, plan, expected, self.number())?)
+        upgraded(self.start(socket, plan, expected, self.watch())?)
     }
 
     /// Listens on `/ip4|ip6|../tcp/PORT`; port 0 lets the operating system choose.
@@ -166,40 +167,36 @@ impl Endpoint {
         socket: TcpStream,
         plan: Plan,
         expected: Option<PeerId>,
-        number: u64,
+        watch: Watch,
     ) -> Result<Arc<Shared>, UpgradeFailed> {
         let remote = Multiaddr::tcp(socket.peer_addr()?);
-        self.tell(number, || Observed::Connected(remote.clone()));
-        let upgrade = Upgrade::new(&self.upgrader, plan, expected, &self.seed.derive("connection", number));
-        let shared = Arc::new(Shared::new(self, socket, remote, number, upgrade));
+        watch.tell(|| Observed::Connected(remote.clone()));
+        let upgrade = Upgrade::new(&self.upgrader, plan, expected, &self.seed.derive("connection", watch.connection()));
+        let shared = Arc::new(Shared::new(self, socket, remote, watch, upgrade));
         threads::start(&shared)?;
         Ok(shared)
     }
 
-    pub(crate) fn number(&self) -> u64 {
-        self.connections.fetch_add(1, Ordering::Relaxed)
+    /// The observer's view of the next connection.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(self.observer.clone(), self.connections.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn tell(&self, number: u64, event: impl FnOnce() -> Observed) {
-        if let Some(observer) = &self.observer {
-            observer.event(number, &event());
-        }
-    }
-
-    fn connect(&self, found: &[SocketAddr]) -> io::Result<TcpStream> {
+    fn connect(&self, found: Vec<SocketAddr>) -> Result<(SocketAddr, TcpStream), Tried> {
         let until = Instant::now() + self.limits.connect;
-        let mut last = io::Error::from(io::ErrorKind::TimedOut);
+        let mut tried = Vec::new();
         for address in found {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            match TcpStream::connect_timeout(address, left) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = error,
+            let socket = match left.is_zero() {
+                true => Err(io::ErrorKind::TimedOut.into()),
+                false => TcpStream::connect_timeout(&address, left),
+            };
+            match socket {
+                Ok(socket) => return Ok((address, socket)),
+                Err(error) => tried.push((address, error)),
             }
         }
-        Err(last)
+        Err(Tried(tried))
     }
 }
 
@@ -215,26 +212,11 @@ pub(crate) fn upgraded(shared: Arc<Shared>) -> Result<Connection, UpgradeFailed>
     let info = loop {
         match &link.phase {
             Phase::Upgrading(_) => {}
-            Phase::Open(connection) => break info(connection, &shared.remote),
+            Phase::Open(connection) => break Info::new(connection, shared.remote.clone()),
             Phase::Failed(error) => return Err(error.clone()),
         }
         link = shared.wait(&shared.changed, link, None)?;
     };
     drop(link);
     Ok(Connection::new(shared, info))
-}
-
-/// An upgrade that we refused.
-pub(crate) fn refused(reason: &str) -> UpgradeFailed {
-    UpgradeFailed::Upgrade(UpgradeError::Refused { reason: reason.into() })
-}
-
-/// 32 bytes from the operating system: for a new identity, or an [`Upgrader`].
-///
-/// # Errors
-/// The operating system has none to give.
-pub fn random_seed() -> io::Result<Seed> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(Seed::new(bytes))
 }

@@ -56,11 +56,8 @@
 // This crate is about the standard library's sockets and threads: it doesn't pretend to do without.
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
-mod address;
 mod connection;
 mod endpoint;
-mod error;
-mod hooks;
 mod link;
 mod listener;
 mod pool;
@@ -71,11 +68,13 @@ mod tests;
 mod threads;
 
 pub use connection::{Connection, Inbound};
-pub use endpoint::{Endpoint, random_seed};
-pub use error::{Closed, DialError, ListenError, OpenError, PingError, Reason, UpgradeFailed};
-pub use hooks::{Gate, Info, Observed, Observer};
+pub use endpoint::Endpoint;
 pub use listener::Listener;
 pub use stream::Stream;
+pub use tidewire_adapter::{
+    Closed, DialError, Gate, Info, ListenError, Observed, Observer, OpenError, PingError, Reason, Tried, UpgradeFailed,
+    random_seed,
+};
 
 // What every program needs, so that it names one crate.
 #[doc(no_inline)]

@@ -6,14 +6,13 @@
 //! ```
 //! The one loop that drives a machine is [`Link::turn`].
 
-use crate::error::{Closed, Reason, UpgradeFailed};
-use crate::hooks::{Info, Observed};
 use crate::shared::Shared;
 use bytes::BytesMut;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar};
 use std::time::Duration;
-use tidewire_core::{Machine, Multiaddr, Time};
+use tidewire_adapter::{Closed, Info, Observed, Reason, UpgradeFailed};
+use tidewire_core::{Machine, Time};
 use tidewire_multistream::{self as multistream, Protocol, RouteId};
 use tidewire_upgrade::connection::{By, Connection, Event, NEGOTIATION_FAILED, ReadStreamError};
 use tidewire_upgrade::muxer::StreamId;
@@ -35,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) pongs: (u64, Duration),
     /// Until when the writer thread sleeps, while it does.
     pub(crate) sleeps: Option<Time>,
+    /// When it was upgraded.
+    pub(crate) since: Time,
     pub(crate) over: Option<Over>,
     pub(crate) received: u64,
     pub(crate) sent: u64,
@@ -114,6 +115,7 @@ impl Link {
             inbound: VecDeque::new(),
             pongs: (0, Duration::ZERO),
             sleeps: None,
+            since: Time::ZERO,
             over: None,
             received: 0,
             sent: 0,
@@ -139,13 +141,13 @@ impl Link {
             };
             match told {
                 None => break,
-                Some(Told::Progress(progress)) => self.progress(shared, progress),
+                Some(Told::Progress(progress)) => self.progress(shared, &progress),
                 Some(Told::Event(event)) => {
-                    shared.observe(|| Observed::Event(event.clone()));
+                    shared.watch.tell(|| Observed::Event(event.clone()));
                     self.event(shared, event);
                 }
                 Some(Told::Failed(error)) => self.fail(shared, error),
-                Some(Told::Broken(why)) => self.finish(shared, By::Remote, why),
+                Some(Told::Broken(why)) => self.finish(shared, By::Us, why),
             }
         }
         if self.ended
@@ -214,40 +216,36 @@ impl Link {
     }
 
     fn fail(&mut self, shared: &Shared, error: UpgradeFailed) {
-        shared.observe(|| Observed::Failed(error.to_string()));
+        shared.watch.tell(|| Observed::Failed(error.to_string()));
         self.phase = Phase::Failed(error);
         self.finish(shared, By::Us, Reason::Closed(None));
     }
 
-    fn progress(&mut self, shared: &Shared, progress: Progress) {
-        shared.observe(|| Observed::Progress(progress.clone()));
+    fn progress(&mut self, shared: &Shared, progress: &Progress) {
+        shared.watch.tell(|| Observed::Progress(progress.clone()));
         let Phase::Upgrading(upgrade) = &mut self.phase else { return };
-        match (progress, &shared.gate) {
-            (Progress::Peer(peer), Some(gate)) => {
-                if let Err(reason) = gate.peer(peer, &shared.remote) {
+        match progress {
+            Progress::Peer(peer) => {
+                if let Err(reason) = shared.gate.peer(*peer, &shared.remote) {
                     upgrade.refuse(&reason);
                     self.tx.clear();
                 }
             }
-            (Progress::Ready, _) => self.open(shared),
+            Progress::Ready => self.open(shared),
             _ => {}
         }
     }
 
     fn open(&mut self, shared: &Shared) {
-        let refused = |reason: String| {
-            UpgradeFailed::Upgrade(tidewire_upgrade::pipeline::UpgradeError::Refused { reason: reason.as_str().into() })
-        };
-        let placeholder = Phase::Failed(refused(String::new()));
+        let placeholder = Phase::Failed(UpgradeFailed::refused(""));
         let Phase::Upgrading(upgrade) = std::mem::replace(&mut self.phase, placeholder) else { return };
         let Some(connection) = upgrade.into_connection() else { return };
-        let info = info(&connection, &shared.remote);
+        let info = Info::new(&connection, shared.remote.clone());
+        self.since = shared.clock.now();
         self.phase = Phase::Open(Box::new(connection));
-        if let Some(gate) = &shared.gate
-            && let Err(reason) = gate.upgraded(&info)
-        {
+        if let Err(reason) = shared.gate.upgraded(&info) {
             self.tx.clear();
-            self.fail(shared, refused(reason));
+            self.fail(shared, UpgradeFailed::refused(&reason));
         }
         shared.changed.notify_all();
     }
@@ -315,15 +313,5 @@ impl Link {
             // A stream that the machine does not know any more is over.
             connection.reset(id, code, tx).ok();
         }
-    }
-}
-
-pub(crate) fn info(connection: &Connection, remote: &Multiaddr) -> Info {
-    Info {
-        peer: connection.peer(),
-        security: connection.security(),
-        muxer: connection.muxer(),
-        role: connection.role(),
-        remote_address: remote.clone(),
     }
 }

@@ -1,10 +1,7 @@
 //! Accepting: one thread takes sockets, a thread each upgrades them, and what is ready waits for the application.
 
-use crate::address::{Target, expand};
 use crate::connection::Connection;
 use crate::endpoint::{Endpoint, upgraded};
-use crate::error::ListenError;
-use crate::hooks::Observed;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -12,6 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+use tidewire_adapter::{ListenError, Observed, Target, UpgradeFailed, Watch, named, reachable};
 use tidewire_core::Multiaddr;
 use tidewire_upgrade::pipeline::Plan;
 
@@ -43,21 +41,18 @@ struct Queue {
 
 impl Listener {
     pub(crate) fn new(endpoint: &Endpoint, address: &Multiaddr) -> Result<Self, ListenError> {
-        let target =
-            Target::parse(address).map_err(|reason| ListenError::Address { address: address.clone(), reason })?;
-        let named = |bound: SocketAddr| {
-            let named = Multiaddr::tcp(bound);
-            named.with_peer_id(endpoint.peer()).unwrap_or(named)
-        };
+        let target = Target::to_listen(address)
+            .map_err(|reason| ListenError::Unsupported { address: address.clone(), reason })?;
+        let peer = endpoint.peer();
         let bind = || {
-            let socket = TcpListener::bind(target.resolve()?.as_slice())?;
+            let socket = TcpListener::bind(target.question())?;
             let bound = socket.local_addr()?;
             let shared =
                 Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), endpoint: endpoint.clone() });
             let accepting = shared.clone();
             thread::Builder::new().name("tidewire-accept".into()).spawn(move || accept(&accepting, socket))?;
-            let all = expand(bound).into_iter().map(named).collect();
-            Ok(Listener { address: named(bound), all, bound, shared })
+            let all = reachable(bound).into_iter().map(|socket| named(socket, peer)).collect();
+            Ok(Listener { address: named(bound, peer), all, bound, shared })
         };
         bind().map_err(|error| ListenError::Bind { address: address.clone(), error })
     }
@@ -100,7 +95,7 @@ impl Listener {
         while !queue.released {
             drop(queue);
             // Only a connection wakes the thread that waits for one.
-            if let Some(address) = expand(self.bound).first() {
+            if let Some(address) = reachable(self.bound).first() {
                 TcpStream::connect_timeout(address, PAUSE).ok();
             }
             queue = self.shared.lock();
@@ -135,8 +130,8 @@ impl Shared {
     }
 
     /// Upgrades one socket.
-    fn upgrade(&self, socket: TcpStream, number: u64) {
-        let result = self.endpoint.start(socket, Plan::Respond, None, number).and_then(|shared| {
+    fn upgrade(&self, socket: TcpStream, watch: Watch) {
+        let result = self.endpoint.start(socket, Plan::Respond, None, watch).and_then(|shared| {
             let result = upgraded(shared.clone());
             if result.is_err() {
                 // It counts as pending until its socket and threads are gone.
@@ -175,18 +170,16 @@ fn accept(shared: &Arc<Shared>, socket: TcpListener) {
         if shared.lock().over {
             break;
         }
-        let (number, remote) = (shared.endpoint.number(), Multiaddr::tcp(remote));
-        if let Some(gate) = &shared.endpoint.gate
-            && let Err(reason) = gate.accept(&remote)
-        {
-            shared.endpoint.tell(number, || Observed::Failed(crate::endpoint::refused(&reason).to_string()));
+        let watch = shared.endpoint.watch();
+        if let Err(reason) = shared.endpoint.gate.accept(&Multiaddr::tcp(remote)) {
+            watch.tell(|| Observed::Failed(UpgradeFailed::refused(&reason).to_string()));
             continue;
         }
         shared.lock().upgrading += 1;
         let upgrading = shared.clone();
         let spawned = thread::Builder::new()
-            .name(format!("tidewire-{number}-upgrade"))
-            .spawn(move || upgrading.upgrade(incoming, number));
+            .name(format!("tidewire-{}-upgrade", watch.connection()))
+            .spawn(move || upgrading.upgrade(incoming, watch));
         if spawned.is_err() {
             shared.lock().upgrading -= 1;
             thread::sleep(PAUSE);

@@ -1,13 +1,13 @@
 //! A connection as its threads and handles share it: the socket, the locked rest, and the places to wait.
 
 use crate::endpoint::{Endpoint, Limits};
-use crate::hooks::{Gate, Observed, Observer};
 use crate::link::Link;
 use crate::pool::{Clock, Pool};
 use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use tidewire_adapter::{Gate, Watch};
 use tidewire_core::{Multiaddr, Time};
 use tidewire_upgrade::pipeline::Upgrade;
 
@@ -23,10 +23,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) limits: Limits,
     pub(crate) remote: Multiaddr,
-    pub(crate) number: u64,
-    pub(crate) gate: Option<Arc<dyn Gate>>,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
-    pub(crate) born: Time,
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) watch: Watch,
 }
 
 impl Shared {
@@ -34,13 +32,13 @@ impl Shared {
         endpoint: &Endpoint,
         socket: TcpStream,
         remote: Multiaddr,
-        number: u64,
+        watch: Watch,
         upgrade: Upgrade,
     ) -> Self {
-        let Endpoint { clock, pool, limits, gate, observer, .. } = endpoint.clone();
-        let (writer, changed, born) = (Condvar::new(), Condvar::new(), clock.now());
+        let Endpoint { clock, pool, limits, gate, .. } = endpoint.clone();
+        let (writer, changed) = (Condvar::new(), Condvar::new());
         let link = Mutex::new(Link::new(upgrade));
-        Shared { link, writer, changed, socket, clock, pool, limits, remote, number, gate, observer, born }
+        Shared { link, writer, changed, socket, clock, pool, limits, remote, gate, watch }
     }
 
     /// A hook that panicked has ended the connection in order: nothing is half done.
@@ -83,11 +81,5 @@ impl Shared {
         };
         link.sleeps = None;
         link
-    }
-
-    pub(crate) fn observe(&self, event: impl FnOnce() -> Observed) {
-        if let Some(observer) = &self.observer {
-            observer.event(self.number, &event());
-        }
     }
 }

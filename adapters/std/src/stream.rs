@@ -1,13 +1,13 @@
 //! A stream of a connection, as `Read` and `Write`.
 
 use crate::connection::{Handle, why};
-use crate::error::OpenError;
 use crate::link::{Link, Owner, Slot};
 use bytes::Bytes;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Condvar, MutexGuard};
 use std::time::{Duration, Instant};
+use tidewire_adapter::{OpenError, finish_error, read_error, write_error};
 use tidewire_multistream::Protocol;
 use tidewire_upgrade::connection::{By, ReadStreamError};
 use tidewire_upgrade::muxer::{StreamError, StreamId, WriteError};
@@ -100,8 +100,7 @@ impl Stream {
                 Ok(())
             }
             Err(StreamError::Failed) => Err(over(&link)),
-            Err(error @ StreamError::Refused) => Err(io::Error::new(ErrorKind::ConnectionRefused, error)),
-            Err(error) => Err(io::Error::new(ErrorKind::ConnectionReset, error)),
+            Err(error) => Err(finish_error(error)),
         }
     }
 
@@ -183,10 +182,7 @@ impl Inner {
                 }
                 Err(ReadStreamError::Blocked) => link = self.wait(link, &mut until, wait)?,
                 Err(ReadStreamError::Closed) => return Err(over(&link)),
-                Err(error @ ReadStreamError::Negotiation(_)) => {
-                    return Err(io::Error::new(ErrorKind::ConnectionRefused, error));
-                }
-                Err(error) => return Err(io::Error::new(ErrorKind::ConnectionReset, error)),
+                Err(error) => return Err(read_error(error)),
             }
         }
     }
@@ -210,11 +206,7 @@ impl Inner {
                 }
                 Err(WriteError::Blocked) => link = self.wait(link, &mut until, wait)?,
                 Err(WriteError::Failed) => return Err(over(&link)),
-                Err(error @ WriteError::Finished) => return Err(io::Error::new(ErrorKind::BrokenPipe, error)),
-                Err(error @ WriteError::Refused) => {
-                    return Err(io::Error::new(ErrorKind::ConnectionRefused, error));
-                }
-                Err(error) => return Err(io::Error::new(ErrorKind::ConnectionReset, error)),
+                Err(error) => return Err(write_error(error)),
             }
         }
     }

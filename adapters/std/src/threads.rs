@@ -7,8 +7,6 @@
 //! ```
 //! The reader never writes, so two ends that both write as much as they can always hear each other.
 
-use crate::error::{Closed, Reason};
-use crate::hooks::Observed;
 use crate::link::{Link, Phase};
 use crate::shared::Shared;
 use bytes::{Buf, BytesMut};
@@ -18,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+use tidewire_adapter::{Closed, Observed, Reason};
 use tidewire_core::Time;
 use tidewire_upgrade::connection::By;
 
@@ -36,11 +35,12 @@ pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<()> {
     shared.socket.set_nodelay(true)?;
     shared.socket.set_write_timeout(Some(JAMMED))?;
     let reader = shared.clone();
-    thread::Builder::new().name(format!("tidewire-{}-in", shared.number)).spawn(move || {
+    let number = shared.watch.connection();
+    thread::Builder::new().name(format!("tidewire-{number}-in")).spawn(move || {
         guarded(&reader, read);
     })?;
     let writer = shared.clone();
-    let spawned = thread::Builder::new().name(format!("tidewire-{}-out", shared.number)).spawn(move || {
+    let spawned = thread::Builder::new().name(format!("tidewire-{number}-out")).spawn(move || {
         guarded(&writer, write);
         last(&writer);
     });
@@ -95,7 +95,7 @@ fn read(shared: &Shared) {
             Err(error) => break Some(error),
         }
         link.received += count as u64;
-        shared.observe(|| Observed::Received(count));
+        shared.watch.tell(|| Observed::Received(count));
         link.turn(shared);
         shared.kick(&mut link);
         while link.rx.len() > STALLED && link.over.is_none() {
@@ -152,7 +152,7 @@ fn send(shared: &Shared, out: &mut BytesMut) -> io::Result<()> {
             Ok(count) => {
                 out.advance(count);
                 shared.lock().sent += count as u64;
-                shared.observe(|| Observed::Sent(count));
+                shared.watch.tell(|| Observed::Sent(count));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -198,10 +198,10 @@ fn closed(shared: &Shared, link: &mut MutexGuard<'_, Link>) {
         Some(over) => (over.by, over.why.clone()),
         None => (By::Us, Reason::Panicked),
     };
-    let lived = shared.clock.now().since(shared.born);
-    let closed = Closed { by, reason, lived, received: link.received, sent: link.sent };
+    let lived = shared.clock.now().since(link.since);
+    let closed = Closed::new(by, reason, lived, link.sent, link.received);
     if let Phase::Open(_) = link.phase {
-        shared.observe(|| Observed::Closed(closed.clone()));
+        shared.watch.tell(|| Observed::Closed(closed.clone()));
     }
     link.closed = Some(closed);
     shared.changed.notify_all();

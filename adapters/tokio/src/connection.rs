@@ -1,17 +1,15 @@
 //! The application's handle to a connection.
 
 use crate::driver::{self, Shared};
-use crate::error::{OpenError, PingError};
-use crate::observe::Info;
 use crate::stream::Stream;
 use crate::wire::Wire;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tidewire_adapter::{Closed, Info, OpenError, PingError};
 use tidewire_core::{Multiaddr, PeerId, Role};
 use tidewire_multistream::{Protocol, Protocols, RouteId};
-use tidewire_upgrade::connection::{self, By, ConnectionError, OpenStreamError, Selection};
+use tidewire_upgrade::connection::{self, OpenStreamError, Selection};
 use tidewire_upgrade::muxer::{self, MuxerKind};
 use tokio::sync::oneshot;
 
@@ -36,36 +34,6 @@ pub struct Inbound {
     pub route: RouteId,
     /// The stream.
     pub stream: Stream,
-}
-
-/// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Closed {
-    /// Who ended it.
-    pub by: By,
-    /// Why.
-    pub reason: Reason,
-    /// How long it lived, upgraded.
-    pub lived: Duration,
-    /// Bytes that were given to the socket, those of the upgrade too.
-    pub sent: u64,
-    /// Bytes that came from the socket, those of the upgrade too.
-    pub received: u64,
-}
-
-/// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// It was closed, with this code if one was given.
-    Closed(Option<u32>),
-    /// A rule was broken.
-    Protocol(ConnectionError),
-    /// The socket failed.
-    Socket(io::ErrorKind),
-    /// The runtime ended its task.
-    Runtime,
 }
 
 impl Connection {
@@ -211,18 +179,5 @@ impl fmt::Debug for Connection {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Handle").field(&self.0.info).finish()
-    }
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            Reason::Closed(None) => write!(f, "closed by {}", self.by)?,
-            Reason::Closed(Some(code)) => write!(f, "closed by {} (code {code:#x})", self.by)?,
-            Reason::Protocol(error) => write!(f, "closed by us: {error}")?,
-            Reason::Socket(kind) => write!(f, "the socket failed: {kind}")?,
-            Reason::Runtime => f.write_str("ended with the runtime")?,
-        }
-        write!(f, " after {:?}, {} bytes sent, {} received", self.lived, self.sent, self.received)
     }
 }

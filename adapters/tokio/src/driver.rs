@@ -7,16 +7,16 @@
 //! The lock is held for one call of the machine at a time, never while the socket is written or read.
 
 use crate::buffer::{Buffer, Pool, lock};
-use crate::connection::{Closed, Reason};
 use crate::endpoint::Clock;
-use crate::observe::{Info, Observed};
 use crate::wire::{Driven, Turn, Wire};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
+use std::thread;
 use std::time::Duration;
+use tidewire_adapter::{Closed, Info, Observed, Reason};
 use tidewire_core::{Machine, Time};
 use tidewire_multistream::{self as multistream, Protocol, RouteId};
 use tidewire_upgrade::connection::{By, Connection, Event, NEGOTIATION_FAILED, ReadStreamError};
@@ -232,9 +232,11 @@ impl Driver {
         }
         let unused = &mut Buffer::default().bytes;
         state.machine.close(0, unused);
-        let (by, reason) = state.ending.clone().unwrap_or((By::Us, Reason::Runtime));
+        // Nobody ended it, but the task is over.
+        let lost = if thread::panicking() { Reason::Panicked } else { Reason::Runtime };
+        let (by, reason) = state.ending.clone().unwrap_or((By::Us, lost));
         let (sent, received) = wire.map_or((0, 0), |wire| (wire.sent, wire.received));
-        let closed = Closed { by, reason, lived: now.since(state.since), sent, received };
+        let closed = Closed::new(by, reason, now.since(state.since), sent, received);
         state.closed = Some(closed.clone());
         state.tx = Buffer::default();
         state.wake_all();

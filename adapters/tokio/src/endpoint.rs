@@ -1,22 +1,22 @@
 //! A node's way to its connections: dials, listens, and upgrades sockets.
 
-use crate::address::Target;
 use crate::buffer::Pool;
 use crate::connection::Connection;
-use crate::error::{DialError, ListenError, Tried, UpgradeFailed};
 use crate::listener::Listener;
-use crate::observe::{Gate, Observed, Observer};
 use crate::upgrade;
-use crate::wire::{Watch, Wire};
+use crate::wire::Wire;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tidewire_adapter::{
+    DialError, Gate, ListenError, Observed, Observer, Target, Tried, UpgradeFailed, Watch, random_seed,
+};
 use tidewire_core::{Multiaddr, PeerId, Seed, Time};
 use tidewire_upgrade::pipeline::{Plan, Upgrade, Upgrader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
 /// A node that dials and listens on TCP. A clone is another handle to the same.
@@ -40,11 +40,6 @@ pub struct Endpoint {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock(Instant);
 
-/// Refuses nobody.
-struct Open;
-
-impl Gate for Open {}
-
 impl Endpoint {
     /// A node that is known by what `upgrader` was made with. Its entropy comes from the operating system.
     ///
@@ -60,7 +55,7 @@ impl Endpoint {
             upgrader,
             seed,
             counter: Arc::default(),
-            gate: Arc::new(Open),
+            gate: Arc::new(()),
             observer: None,
             clock: Clock(Instant::now()),
             pool: Arc::default(),
@@ -168,7 +163,7 @@ impl Endpoint {
 
     /// The observer's view of the next connection.
     pub(crate) fn watch(&self) -> Watch {
-        Watch { observer: self.observer.clone(), connection: self.counter.fetch_add(1, Ordering::Relaxed) }
+        Watch::new(self.observer.clone(), self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) async fn upgrade_watched(
@@ -182,7 +177,7 @@ impl Endpoint {
         stream.set_nodelay(true)?;
         let remote = Multiaddr::tcp(remote);
         watch.tell(|| Observed::Connected(remote.clone()));
-        let seed = self.seed.derive("connection", watch.connection);
+        let seed = self.seed.derive("connection", watch.connection());
         let upgrade = Upgrade::new(&self.upgrader, plan, expected, &seed);
         let wire = Wire::new(stream, self.clock, self.pool.clone(), watch);
         upgrade::run(self, upgrade, wire, remote).await
@@ -191,15 +186,16 @@ impl Endpoint {
     async fn dial_watched(&self, address: &Multiaddr, plan: Plan, watch: Watch) -> Result<Connection, DialError> {
         watch.tell(|| Observed::Connecting(address.clone()));
         let address = address.clone();
-        let target = match Target::of(&address) {
+        let target = match Target::parse(&address) {
             Ok(target) => target,
-            Err(why) => return Err(DialError::Unsupported { address, why }),
+            Err(reason) => return Err(DialError::Unsupported { address, reason }),
         };
         if let Err(reason) = self.gate.dial(&address) {
             return Err(DialError::Refused { address, reason });
         }
         let limit = self.upgrader.config().timeout;
-        let sockets = match within(limit, target.resolve()).await {
+        let found = within(limit, lookup_host(target.question())).await;
+        let sockets = match found.and_then(|found| target.pick(found)) {
             Ok(sockets) => sockets,
             Err(error) => return Err(DialError::Resolve { address, error }),
         };
@@ -207,9 +203,9 @@ impl Endpoint {
         for socket in sockets {
             match within(limit, TcpStream::connect(socket)).await {
                 Ok(stream) => {
-                    let expected = address.peer_id();
+                    let expected = target.peer();
                     let upgraded = self.upgrade_watched(stream, socket, plan, expected, watch).await;
-                    return upgraded.map_err(|error| DialError::Upgrade { address, socket, error });
+                    return upgraded.map_err(|error| DialError::Upgrade { address, socket, error: error.into() });
                 }
                 Err(error) => tried.push((socket, error)),
             }
@@ -223,16 +219,6 @@ async fn within<T>(limit: Duration, what: impl Future<Output = io::Result<T>>) -
         let text = format!("no answer within {limit:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })
-}
-
-/// 32 bytes from the operating system: for a new identity, or an [`Upgrader`].
-///
-/// # Errors
-/// The operating system has none to give.
-pub fn random_seed() -> io::Result<Seed> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(Seed::new(bytes))
 }
 
 impl Clock {

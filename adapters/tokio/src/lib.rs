@@ -53,24 +53,23 @@
 
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)] // sockets and threads need std in any case
 
-mod address;
 mod buffer;
 mod connection;
 mod driver;
 mod endpoint;
-mod error;
 mod listener;
-mod observe;
 mod stream;
 mod upgrade;
 mod wire;
 
-pub use connection::{Closed, Connection, Inbound, Reason};
-pub use endpoint::{Endpoint, random_seed};
-pub use error::{DialError, ListenError, OpenError, PingError, Tried, UpgradeFailed};
+pub use connection::{Connection, Inbound};
+pub use endpoint::Endpoint;
 pub use listener::Listener;
-pub use observe::{Gate, Info, Observed, Observer};
 pub use stream::Stream;
+pub use tidewire_adapter::{
+    Closed, DialError, Gate, Info, ListenError, Observed, Observer, OpenError, PingError, Reason, Tried, UpgradeFailed,
+    random_seed,
+};
 
 // What every program needs, so that it names one crate.
 #[doc(no_inline)]

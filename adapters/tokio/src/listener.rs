@@ -1,15 +1,13 @@
 //! Listening: sockets are accepted and upgraded in the background, at most so many at a time.
 
-use crate::address::reachable;
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
-use crate::error::ListenError;
-use crate::observe::Observed;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::{Multiaddr, Transport};
+use tidewire_adapter::{ListenError, Observed, Target, named, reachable};
+use tidewire_core::Multiaddr;
 use tidewire_upgrade::pipeline::Plan;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
@@ -33,21 +31,16 @@ pub struct Listener {
 
 impl Listener {
     pub(crate) async fn bind(endpoint: &Endpoint, address: &Multiaddr) -> Result<Listener, ListenError> {
-        let tcp = address.transport() == Transport::Tcp && !address.is_relayed();
-        let Some(socket) = address.socket_addr().filter(|_| tcp) else {
-            return Err(ListenError::Unsupported { address: address.clone() });
-        };
+        let target = Target::to_listen(address)
+            .map_err(|reason| ListenError::Unsupported { address: address.clone(), reason })?;
         let failed = |error| ListenError::Bind { address: address.clone(), error };
-        let listener = TcpListener::bind(socket).await.map_err(failed)?;
+        let listener = TcpListener::bind(target.question()).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        let named = |socket: SocketAddr| {
-            let address = Multiaddr::tcp(socket);
-            address.with_peer_id(endpoint.peer()).unwrap_or(address)
-        };
+        let peer = endpoint.peer();
         let (give, upgraded) = mpsc::channel(endpoint.max_pending);
         Ok(Listener {
-            address: named(bound),
-            addresses: reachable(bound).into_iter().map(named).collect(),
+            address: named(bound, peer),
+            addresses: reachable(bound).into_iter().map(|socket| named(socket, peer)).collect(),
             upgraded: Mutex::new(upgraded),
             task: tokio::spawn(run(endpoint.clone(), listener, give)),
         })

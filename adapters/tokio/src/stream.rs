@@ -2,16 +2,16 @@
 
 use crate::connection::Handle;
 use crate::driver::Refused;
-use crate::error::OpenError;
 use bytes::{Buf, Bytes, BytesMut};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use tidewire_adapter::{OpenError, finish_error, read_error, write_error};
 use tidewire_multistream::Protocol;
 use tidewire_upgrade::connection::ReadStreamError;
-use tidewire_upgrade::muxer::{StreamError, StreamId, WriteError};
+use tidewire_upgrade::muxer::{StreamId, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes that one call writes at most, so that no stream holds its connection for long.
@@ -163,12 +163,7 @@ impl Stream {
             return Ok(());
         }
         let id = self.id;
-        self.handle.0.act(|state, _| state.machine.finish(id, &mut state.tx.bytes)).map_err(|error| match error {
-            StreamError::Unknown => write_error(WriteError::Unknown),
-            StreamError::Refused => write_error(WriteError::Refused),
-            StreamError::Reset { by, code } => write_error(WriteError::Reset { by, code }),
-            _ => write_error(WriteError::Failed),
-        })?;
+        self.handle.0.act(|state, _| state.machine.finish(id, &mut state.tx.bytes)).map_err(finish_error)?;
         self.finished = true;
         Ok(())
     }
@@ -250,25 +245,4 @@ fn keep(slot: &mut Option<Waker>, cx: &Context<'_>) {
         Some(waker) => waker.clone_from(cx.waker()),
         None => *slot = Some(cx.waker().clone()),
     }
-}
-
-fn read_error(error: ReadStreamError) -> io::Error {
-    let kind = match error {
-        ReadStreamError::Negotiation(_) => io::ErrorKind::Unsupported,
-        ReadStreamError::Reset { .. } => io::ErrorKind::ConnectionReset,
-        ReadStreamError::Closed => io::ErrorKind::ConnectionAborted,
-        _ => io::ErrorKind::NotConnected,
-    };
-    io::Error::new(kind, error)
-}
-
-fn write_error(error: WriteError) -> io::Error {
-    let kind = match error {
-        WriteError::Finished => io::ErrorKind::BrokenPipe,
-        WriteError::Refused => io::ErrorKind::Unsupported,
-        WriteError::Reset { .. } => io::ErrorKind::ConnectionReset,
-        WriteError::Failed => io::ErrorKind::ConnectionAborted,
-        _ => io::ErrorKind::NotConnected,
-    };
-    io::Error::new(kind, error)
 }

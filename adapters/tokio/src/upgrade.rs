@@ -2,12 +2,11 @@
 
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
-use crate::error::UpgradeFailed;
-use crate::observe::{Gate, Info, Observed};
 use crate::wire::{Driven, Turn, Wire};
 use std::io;
 use std::sync::Arc;
 use std::task::Context;
+use tidewire_adapter::{Gate, Info, Observed, UpgradeFailed};
 use tidewire_core::{Machine, Multiaddr, Time};
 use tidewire_upgrade::pipeline::{Progress, Upgrade, UpgradeError};
 
@@ -30,22 +29,16 @@ pub(crate) async fn run(
     }
     let Upgrading { upgrade, gate, remote } = upgrading;
     let Some(machine) = upgrade.into_connection() else {
-        return Err(UpgradeFailed::Io(io::Error::other("an upgrade was ready without a connection")));
+        return Err(io::Error::other("an upgrade was ready without a connection").into());
     };
-    let info = Info {
-        peer: machine.peer(),
-        security: machine.security(),
-        muxer: machine.muxer(),
-        role: machine.role(),
-        remote_address: remote,
-    };
+    let info = Info::new(&machine, remote);
     let refused = gate.upgraded(&info);
     let connection = Connection::start(machine, wire, info, limit);
     match refused {
         Ok(()) => Ok(connection),
         Err(reason) => {
             connection.refuse();
-            Err(UpgradeFailed::Refused { reason })
+            Err(UpgradeFailed::refused(&reason))
         }
     }
 }
@@ -88,6 +81,6 @@ impl Driven for Upgrading {
     }
 
     fn broken(&mut self, error: io::Error) -> Self::Done {
-        Err(UpgradeFailed::Io(error))
+        Err(error.into())
     }
 }

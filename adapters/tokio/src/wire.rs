@@ -10,7 +10,6 @@
 
 use crate::buffer::{Buffer, Pool};
 use crate::endpoint::Clock;
-use crate::observe::{Observed, Observer};
 use bytes::Buf;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,6 +17,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tidewire_adapter::{Observed, Watch};
 use tidewire_core::Time;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -49,13 +49,6 @@ pub(crate) struct Wire {
     pub(crate) clock: Clock,
     pub(crate) pool: Arc<Pool>,
     pub(crate) watch: Watch,
-}
-
-/// The observer's view of one connection.
-#[derive(Clone)]
-pub(crate) struct Watch {
-    pub(crate) observer: Option<Arc<dyn Observer>>,
-    pub(crate) connection: u64,
 }
 
 /// A machine, seen from the loop.
@@ -203,20 +196,5 @@ impl Wire {
         };
         // Whoever does not take our last bytes in time, or has closed already, can't be told anything.
         let _ = timeout(limit, finishing).await;
-    }
-}
-
-impl Watch {
-    #[inline]
-    pub(crate) fn tell(&self, event: impl FnOnce() -> Observed) {
-        if let Some(observer) = &self.observer {
-            observer.event(self.connection, &event());
-        }
-    }
-}
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("connection", &self.connection).finish_non_exhaustive()
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidewire_tokio::{
-    Config, Connection, Endpoint, Inbound, Keypair, Listener, Matcher, Multiaddr, Observed, Observer, Protocol,
-    Protocols, RouteId, Router, Seed, Selection, Stream, Upgrader, random_seed,
+    Config, Connection, DialError, Endpoint, Inbound, Keypair, Listener, Matcher, Multiaddr, Observed, Observer,
+    Protocol, Protocols, RouteId, Router, Seed, Selection, Stream, UpgradeFailed, Upgrader, random_seed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -101,6 +101,12 @@ pub async fn round_trip(stream: Stream, len: usize, salt: usize) {
     let (_, read) = tokio::join!(writing, reader.read_to_end(&mut received));
     read.unwrap();
     assert!(received == sent, "{} of {len} bytes came back, not the same", received.len());
+}
+
+/// Why the upgrade failed.
+pub fn failed(error: &DialError) -> &UpgradeFailed {
+    let DialError::Upgrade { error, .. } = error else { panic!("no upgrade: {error}") };
+    error
 }
 
 /// The error inside an [`std::io::Error`].

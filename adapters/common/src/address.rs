@@ -1,0 +1,188 @@
+//! From addresses to sockets, and back: `/ip4|ip6|dns|dns4|dns6/../tcp/PORT[/p2p/ID]`.
+//! Spec: libp2p/specs addressing/README.md.
+
+use std::borrow::Cow;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use tidewire_core::{Component, Multiaddr, PeerId};
+
+/// What is said of an address that is nothing for us.
+const SHAPE: &str = "only TCP is spoken here: /ip4/<address>/tcp/<port>, also with ip6, or to dial dns, dns4, dns6";
+
+/// Where to connect or to listen, and whom to expect.
+#[derive(Clone, Debug)]
+pub struct Target<'a> {
+    host: Cow<'a, str>,
+    port: u16,
+    peer: Option<PeerId>,
+    /// Which of the addresses found are wanted.
+    wanted: fn(&SocketAddr) -> bool,
+}
+
+impl<'a> Target<'a> {
+    /// Takes an address apart.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn parse(address: &'a Multiaddr) -> Result<Self, &'static str> {
+        if address.is_relayed() {
+            return Err("it leads through a relay");
+        }
+        let mut components = address.iter();
+        let any: fn(&SocketAddr) -> bool = |_| true;
+        let (host, wanted) = match components.next() {
+            Some(Component::Ip4(ip)) => (ip.to_string().into(), any),
+            Some(Component::Ip6(ip)) => (ip.to_string().into(), any),
+            Some(Component::Ip6Zone(zone)) => match components.next() {
+                Some(Component::Ip6(ip)) => (format!("{ip}%{zone}").into(), any),
+                _ => return Err("an ip6zone must be followed by ip6"),
+            },
+            Some(Component::Dns(name)) => (name.into(), any),
+            Some(Component::Dns4(name)) => (name.into(), SocketAddr::is_ipv4 as _),
+            Some(Component::Dns6(name)) => (name.into(), SocketAddr::is_ipv6 as _),
+            Some(Component::DnsAddr(_)) => return Err("a dnsaddr must be resolved first"),
+            _ => return Err(SHAPE),
+        };
+        let Some(Component::Tcp(port)) = components.next() else { return Err(SHAPE) };
+        let peer = match (components.next(), components.next()) {
+            (None, _) => None,
+            (Some(Component::P2p(peer)), None) => Some(peer),
+            _ => return Err("nothing but /p2p/ID may follow the TCP port"),
+        };
+        Ok(Target { host, port, peer, wanted })
+    }
+
+    /// Takes apart an address to listen on.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people. A name is: who listens says on which of the machine's own addresses.
+    pub fn to_listen(address: &'a Multiaddr) -> Result<Self, &'static str> {
+        if address.dns_name().is_some() { Err("a name can't be listened on") } else { Self::parse(address) }
+    }
+
+    /// Whom the address names.
+    pub fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    /// What to ask a resolver for: a name or a literal address, and the port.
+    pub fn question(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// Of a resolver's answer, what was asked for, in the same order: one at least.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn pick(&self, answer: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+        let found: Vec<_> = answer.filter(self.wanted).collect();
+        if found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address of that family"));
+        }
+        Ok(found)
+    }
+}
+
+/// The address of a socket on which this peer is to be found.
+pub fn named(socket: SocketAddr, peer: PeerId) -> Multiaddr {
+    let address = Multiaddr::tcp(socket);
+    address.with_peer_id(peer).unwrap_or(address)
+}
+
+/// Where a socket that is bound to `bound` can be reached: of the unspecified address, loopback and the address that the
+/// way to the internet begins with.
+pub fn reachable(bound: SocketAddr) -> Vec<SocketAddr> {
+    // Addresses for documentation (RFC 5737, RFC 3849): connecting a UDP socket sends nothing, it only chooses a route.
+    let (loopback, elsewhere): (IpAddr, IpAddr) = match bound.ip() {
+        ip if !ip.is_unspecified() => return vec![bound],
+        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(_) => (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    };
+    let routed = || {
+        let socket = UdpSocket::bind((bound.ip(), 0)).ok()?;
+        socket.connect((elsewhere, 9)).ok()?;
+        let ip = socket.local_addr().ok()?.ip();
+        (ip != loopback && !ip.is_unspecified()).then_some(ip)
+    };
+    let ips = [Some(loopback), routed()].into_iter().flatten();
+    ips.map(|ip| SocketAddr::new(ip, bound.port())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<(String, Option<PeerId>), &'static str> {
+        let address: Multiaddr = text.parse().map_err(|_| "no address")?;
+        let target = Target::parse(&address)?;
+        let (host, port) = target.question();
+        Ok((format!("{host} {port}"), target.peer()))
+    }
+
+    #[test]
+    fn hosts_with_a_tcp_port_are_targets() {
+        for (text, question) in [
+            ("/ip4/192.0.2.7/tcp/1", "192.0.2.7 1"),
+            ("/ip6/2001:db8::7/tcp/2", "2001:db8::7 2"),
+            ("/ip6zone/eth0/ip6/fe80::7/tcp/3", "fe80::7%eth0 3"),
+            ("/dns/example.org/tcp/4", "example.org 4"),
+        ] {
+            assert_eq!(parse(text), Ok((question.into(), None)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_id_at_the_end_is_whom_to_expect() {
+        let id = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+        let (_, peer) = parse(&format!("/ip4/192.0.2.7/tcp/1/p2p/{id}")).unwrap_or_default();
+        assert_eq!(peer.map(|peer| peer.to_string()), Some(id.into()));
+    }
+
+    #[test]
+    fn other_addresses_are_refused_with_the_reason() {
+        let id = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+        let relayed = format!("/ip4/192.0.2.7/tcp/1/p2p/{id}/p2p-circuit");
+        for (text, reason) in [
+            ("/ip4/192.0.2.7/udp/1", SHAPE),
+            ("/ip4/192.0.2.7/tcp/1/ws", "nothing but /p2p/ID may follow the TCP port"),
+            ("/tcp/1", SHAPE),
+            ("/dnsaddr/example.org", "a dnsaddr must be resolved first"),
+            (&relayed, "it leads through a relay"),
+        ] {
+            assert_eq!(parse(text), Err(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_a_names_addresses_only_the_family_asked_for_is_taken() {
+        let (four, six) = (SocketAddr::from(([192, 0, 2, 7], 1)), SocketAddr::from((Ipv6Addr::LOCALHOST, 1)));
+        for (text, wanted) in [
+            ("/dns/x/tcp/1", Some(vec![six, four])),
+            ("/dns4/x/tcp/1", Some(vec![four])),
+            ("/dns6/x/tcp/1", Some(vec![six])),
+        ] {
+            let address: Multiaddr = text.parse().unwrap_or_default();
+            let picked = Target::parse(&address).ok().and_then(|target| target.pick([six, four].into_iter()).ok());
+            assert_eq!(picked, wanted, "{text}");
+        }
+        let address: Multiaddr = "/dns6/x/tcp/1".parse().unwrap_or_default();
+        let none = Target::parse(&address).map(|target| target.pick([four].into_iter()).map_err(|error| error.kind()));
+        assert_eq!(none, Ok(Err(io::ErrorKind::NotFound)));
+    }
+
+    #[test]
+    fn the_unspecified_address_stands_for_loopback_and_the_way_out() {
+        let bound = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7));
+        let all = reachable(bound);
+        assert_eq!(all.first(), Some(&SocketAddr::from((Ipv4Addr::LOCALHOST, 7))));
+        assert!(all.iter().all(|socket| socket.port() == 7 && !socket.ip().is_unspecified()), "{all:?}");
+        let one = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
+        assert_eq!(reachable(one), [one]);
+    }
+
+    #[test]
+    fn names_are_dialed_and_not_listened_on() {
+        let address: Multiaddr = "/dns/localhost/tcp/1".parse().unwrap_or_default();
+        assert!(Target::parse(&address).is_ok() && Target::to_listen(&address).is_err());
+    }
+}
