@@ -11,6 +11,7 @@
 
 use crate::config::Config;
 use crate::error::{Awaited, Error, Fault};
+use crate::machine::machine;
 use crate::protocol::{Protocol, Protocols};
 use crate::wire;
 use bytes::BytesMut;
@@ -205,48 +206,9 @@ impl Dialer {
             }
         }
     }
-
-    fn starved(&self, now: Time, ended: bool, awaited: Awaited) -> Result<Option<Agreed>, Error> {
-        starved(now, ended, awaited, self.deadline, &self.config).map(|()| None)
-    }
-
-    #[cold]
-    fn fail(&mut self, error: &Error) {
-        self.fault.keep(error);
-        self.state = State::Failed;
-        self.deadline = Time::NEVER;
-    }
 }
 
-impl Machine for Dialer {
-    type Output = Agreed;
-    type Error = Error;
-
-    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Agreed>, Error> {
-        let result = self.step(now, rx, tx, false);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Agreed>, Error> {
-        let result = self.step(now, rx, tx, true);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn deadline(&self) -> Time {
-        self.deadline
-    }
-
-    /// What an error holds. The list of proposals is shared, and counts where it was made.
-    fn memory_used(&self) -> usize {
-        self.fault.memory_used()
-    }
-}
+machine!(Dialer => Agreed, deadline: |machine| machine.deadline);
 
 /// The first name of a list that may be proposed.
 pub(crate) fn first<'a>(proposals: &'a Protocols, config: &Config) -> Result<&'a Protocol, Error> {

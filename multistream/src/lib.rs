@@ -24,6 +24,7 @@ mod error;
 mod list;
 mod listen_first;
 mod listener;
+mod machine;
 mod protocol;
 mod roles;
 mod router;

@@ -10,6 +10,7 @@
 use crate::config::Config;
 use crate::dialer::starved;
 use crate::error::{Awaited, Error, Fault};
+use crate::machine::machine;
 use crate::protocol::{NameError, Protocol, Protocols};
 use crate::wire;
 use alloc::vec::Vec;
@@ -98,46 +99,9 @@ impl List {
             }
         }
     }
-
-    fn starved(&self, now: Time, ended: bool, awaited: Awaited) -> Result<Option<Protocols>, Error> {
-        starved(now, ended, awaited, self.deadline, &self.config).map(|()| None)
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.fault.keep(error);
-        self.state = State::Failed;
-        self.deadline = Time::NEVER;
-    }
 }
 
-impl Machine for List {
-    type Output = Protocols;
-    type Error = Error;
-
-    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Protocols>, Error> {
-        let result = self.step(now, rx, tx, false);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Protocols>, Error> {
-        let result = self.step(now, rx, tx, true);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn deadline(&self) -> Time {
-        self.deadline
-    }
-
-    fn memory_used(&self) -> usize {
-        self.fault.memory_used()
-    }
-}
+machine!(List => Protocols, deadline: |machine| machine.deadline);
 
 /// Appends the answer to `ls`: as many whole names as `max` bytes hold, at least the empty list.
 pub(crate) fn put<'a>(tx: &mut BytesMut, names: impl Iterator<Item = &'a Protocol> + Clone, max: usize) {

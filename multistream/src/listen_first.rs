@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::dialer::{self, Dialer, starved};
 use crate::error::{Awaited, Error, Fault};
 use crate::listener::Listener;
+use crate::machine::machine;
 use crate::protocol::Protocols;
 use crate::roles::{RoleEvent, Settled};
 use crate::simopen::{SimultaneousOpen, nonce, not_an_answer};
@@ -181,37 +182,7 @@ impl ListenFirst {
         RoleEvent::Role(role)
     }
 
-    fn starved(&self, now: Time, ended: bool, awaited: Awaited) -> Result<Option<RoleEvent>, Error> {
-        starved(now, ended, awaited, self.deadline, &self.config).map(|()| None)
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.fault.keep(error);
-        self.state = State::Failed;
-    }
-}
-
-impl Machine for ListenFirst {
-    type Output = RoleEvent;
-    type Error = Error;
-
-    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<RoleEvent>, Error> {
-        let result = self.step(now, rx, tx, false);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<RoleEvent>, Error> {
-        let result = self.step(now, rx, tx, true);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn deadline(&self) -> Time {
+    fn due(&self) -> Time {
         match &self.state {
             State::Opening => Time::ZERO,
             State::Listening { hearing: false, .. } => self.until.min(self.deadline),
@@ -221,8 +192,6 @@ impl Machine for ListenFirst {
             State::Failed => Time::NEVER,
         }
     }
-
-    fn memory_used(&self) -> usize {
-        self.fault.memory_used()
-    }
 }
+
+machine!(ListenFirst => RoleEvent, deadline: ListenFirst::due);

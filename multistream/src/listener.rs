@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::dialer::starved;
 use crate::error::{Awaited, Error, Fault};
 use crate::list;
+use crate::machine::machine;
 use crate::protocol::{Protocol, Protocols};
 use crate::router::{RouteId, Router};
 use crate::wire::{self, Frame};
@@ -200,48 +201,9 @@ impl Listener {
         }
         Ok(())
     }
-
-    fn starved(&self, now: Time, ended: bool, awaited: Awaited) -> Result<Option<Accepted>, Error> {
-        starved(now, ended, awaited, self.deadline, &self.config).map(|()| None)
-    }
-
-    #[cold]
-    fn fail(&mut self, error: &Error) {
-        self.fault.keep(error);
-        self.state = State::Failed;
-        self.deadline = Time::NEVER;
-    }
 }
 
-impl Machine for Listener {
-    type Output = Accepted;
-    type Error = Error;
-
-    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Accepted>, Error> {
-        let result = self.step(now, rx, tx, false);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Accepted>, Error> {
-        let result = self.step(now, rx, tx, true);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn deadline(&self) -> Time {
-        self.deadline
-    }
-
-    /// What an error holds. Lists and routers are shared, and count where they were made.
-    fn memory_used(&self) -> usize {
-        self.fault.memory_used()
-    }
-}
+machine!(Listener => Accepted, deadline: |machine| machine.deadline);
 
 impl Served {
     /// Who serves this name, if anyone. Names that are equal to one of ours byte for byte are not decoded.

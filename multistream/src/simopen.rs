@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::dialer::{self, Dialer, starved};
 use crate::error::{Awaited, Error, Excerpt, Fault};
 use crate::listener::Listener;
+use crate::machine::machine;
 use crate::protocol::Protocols;
 use crate::roles::{RoleEvent, Settled};
 use crate::wire;
@@ -222,48 +223,16 @@ impl SimultaneousOpen {
         RoleEvent::Role(role)
     }
 
-    fn starved(&self, now: Time, ended: bool, awaited: Awaited) -> Result<Option<RoleEvent>, Error> {
-        starved(now, ended, awaited, self.deadline, &self.config).map(|()| None)
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.fault.keep(error);
-        self.state = State::Failed;
-    }
-}
-
-impl Machine for SimultaneousOpen {
-    type Output = RoleEvent;
-    type Error = Error;
-
-    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<RoleEvent>, Error> {
-        let result = self.step(now, rx, tx, false);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<RoleEvent>, Error> {
-        let result = self.step(now, rx, tx, true);
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-
-    fn deadline(&self) -> Time {
+    fn due(&self) -> Time {
         match &self.state {
             State::Settled(settled) => settled.deadline(),
             State::Failed => Time::NEVER,
             _ => self.deadline,
         }
     }
-
-    fn memory_used(&self) -> usize {
-        self.fault.memory_used()
-    }
 }
+
+machine!(SimultaneousOpen => RoleEvent, deadline: SimultaneousOpen::due);
 
 /// The number that a seed draws.
 pub(crate) fn nonce(seed: &Seed) -> u64 {
