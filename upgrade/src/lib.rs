@@ -10,5 +10,6 @@ pub mod crypto;
 pub mod muxer;
 pub mod pipeline;
 pub mod security;
+mod step;
 
 pub use channel::ChannelError;

@@ -20,6 +20,7 @@ pub use writer::Batch;
 
 use crate::channel::{Channel, ChannelError};
 use crate::muxer::{self, AnyMuxer, Muxer, MuxerKind, StreamError, StreamId, WriteError};
+use crate::step::step;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use bytes::BytesMut;
@@ -326,7 +327,7 @@ impl Connection {
         let mut step = |plain: &mut BytesMut, tx: &mut BytesMut, last: bool| {
             muxer.boundary();
             if let Some(dialer) = confirm {
-                let answer = if last { dialer.end(now, plain, tx) } else { dialer.advance(now, plain, tx) };
+                let answer = step(&mut **dialer, now, plain, tx, last);
                 let muxer_kind = muxer.kind();
                 return match answer {
                     Ok(Some(_)) => {

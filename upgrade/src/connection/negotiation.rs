@@ -11,6 +11,7 @@
 //! Spec: libp2p/specs connections/README.md, "Protocol Negotiation": each stream is negotiated with multistream-select.
 
 use crate::muxer::{By, StreamId};
+use crate::step::step;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::BytesMut;
@@ -110,14 +111,10 @@ impl Running {
     /// Goes as far as the bytes and the time allow.
     pub(super) fn advance(&mut self, now: Time) -> Result<Option<Settled>, multistream::Error> {
         let Running { machine, rx, tx, ended, .. } = self;
-        let agreed = match (machine, *ended) {
-            (Side::Dialer(dialer), false) => dialer.advance(now, rx, tx)?.map(|agreed| (agreed.protocol, None)),
-            (Side::Dialer(dialer), true) => dialer.end(now, rx, tx)?.map(|agreed| (agreed.protocol, None)),
-            (Side::Listener(listener), false) => {
-                listener.advance(now, rx, tx)?.map(|accepted| (accepted.protocol, Some(accepted.route)))
-            }
-            (Side::Listener(listener), true) => {
-                listener.end(now, rx, tx)?.map(|accepted| (accepted.protocol, Some(accepted.route)))
+        let agreed = match machine {
+            Side::Dialer(dialer) => step(dialer, now, rx, tx, *ended)?.map(|agreed| (agreed.protocol, None)),
+            Side::Listener(listener) => {
+                step(listener, now, rx, tx, *ended)?.map(|accepted| (accepted.protocol, Some(accepted.route)))
             }
         };
         Ok(agreed.map(|(protocol, route)| Settled { protocol, route, head: core::mem::take(rx) }))

@@ -28,6 +28,7 @@ use crate::connection::{Connection, Parts, Selection};
 use crate::muxer::{AnyMuxer, MuxerKind};
 use crate::security::psk::Psk;
 use crate::security::{Handshake, Secured};
+use crate::step::step;
 use alloc::boxed::Box;
 use bytes::BytesMut;
 use config::Shared;
@@ -325,7 +326,7 @@ impl Upgrade {
                 if let Some(dialer) = &mut securing.confirm {
                     // The first message is written behind the proposal. It reads nothing: what comes is the answer first.
                     securing.handshake.advance(now, &mut BytesMut::new(), tx)?;
-                    let answer = if ended { dialer.end(now, rx, tx) } else { dialer.advance(now, rx, tx) };
+                    let answer = step(dialer, now, rx, tx, ended);
                     let Some(agreed) = answer.map_err(UpgradeError::SelectSecurity)? else {
                         return Ok(Step::Starved);
                     };
@@ -333,12 +334,9 @@ impl Upgrade {
                     let (stage, protocol) = (Stage::Security, agreed.protocol);
                     return Ok(Step::Told(Progress::Agreed { stage, protocol, how: How::Assumed }));
                 }
-                let done = if ended {
-                    securing.handshake.end(now, rx, tx)?
-                } else {
-                    securing.handshake.advance(now, rx, tx)?
+                let Some(secured) = step(&mut securing.handshake, now, rx, tx, ended)? else {
+                    return Ok(Step::Starved);
                 };
-                let Some(secured) = done else { return Ok(Step::Starved) };
                 let peer = secured.peer;
                 self.state = State::Known(Box::new(secured), securing.role);
                 Ok(Step::Told(Progress::Peer(peer)))

@@ -2,6 +2,7 @@
 
 use super::{How, Plan, Progress, Stage};
 use crate::connection::Selection;
+use crate::step::step;
 use bytes::BytesMut;
 use tidewire_core::{Machine, Role, Seed, Time};
 use tidewire_multistream::{
@@ -60,13 +61,9 @@ impl Leader {
         tx: &mut BytesMut,
         ended: bool,
     ) -> Result<Option<usize>, Error> {
-        Ok(match (self, ended) {
-            (Leader::Us(dialer), false) => dialer.advance(now, rx, tx)?.map(|agreed| agreed.index),
-            (Leader::Us(dialer), true) => dialer.end(now, rx, tx)?.map(|agreed| agreed.index),
-            (Leader::Remote(listener), false) => {
-                listener.advance(now, rx, tx)?.map(|accepted| place(accepted.route.get()))
-            }
-            (Leader::Remote(listener), true) => listener.end(now, rx, tx)?.map(|accepted| place(accepted.route.get())),
+        Ok(match self {
+            Leader::Us(dialer) => step(dialer, now, rx, tx, ended)?.map(|agreed| agreed.index),
+            Leader::Remote(listener) => step(listener, now, rx, tx, ended)?.map(|accepted| place(accepted.route.get())),
         })
     }
 
@@ -123,10 +120,8 @@ impl Select {
                 let told = self.names.get(index).cloned().map(selected);
                 return Ok(Step::Agreed(Agreed { index, role, confirm: None, told }));
             }
-            Kind::ListenFirst(machine) if ended => machine.end(now, rx, tx)?,
-            Kind::ListenFirst(machine) => machine.advance(now, rx, tx)?,
-            Kind::SimultaneousOpen(machine) if ended => machine.end(now, rx, tx)?,
-            Kind::SimultaneousOpen(machine) => machine.advance(now, rx, tx)?,
+            Kind::ListenFirst(machine) => step(machine, now, rx, tx, ended)?,
+            Kind::SimultaneousOpen(machine) => step(machine, now, rx, tx, ended)?,
         };
         Ok(match event {
             None => Step::Starved,
