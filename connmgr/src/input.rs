@@ -108,7 +108,7 @@ pub enum Input<'a> {
         /// Which dial.
         dial: DialId,
     },
-    /// A dial failed, was refused by the caller's gate, or was aborted by us and is gone.
+    /// A dial failed, or was refused by the caller's gate.
     DialFailed {
         /// Which dial.
         dial: DialId,

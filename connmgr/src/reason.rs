@@ -104,6 +104,11 @@ pub enum RefuseReason {
     },
     /// Its dial was cancelled, or ran out of time, while it was being upgraded.
     DialOver,
+    /// Another peer than the dialed one is at the other end.
+    WrongPeer {
+        /// Who was dialed.
+        expected: PeerId,
+    },
     /// The peer at the other end is ourselves.
     Ourselves,
     /// We are shutting down.
@@ -124,6 +129,7 @@ impl fmt::Display for RefuseReason {
             ),
             RefuseReason::Denied { why } => write!(f, "it is forbidden: {why}"),
             RefuseReason::DialOver => f.write_str("the dial that it came of was over"),
+            RefuseReason::WrongPeer { expected } => write!(f, "{expected} was dialed, and another peer answered"),
             RefuseReason::Ourselves => f.write_str("the peer at the other end is ourselves"),
             RefuseReason::Shutdown => f.write_str("we are shutting down"),
         }
@@ -179,9 +185,15 @@ pub enum Misuse {
     /// The id is in use on this connection.
     #[error("there is a stream {1} on connection {0} already")]
     StreamExists(ConnectionId, crate::StreamId),
+    /// The stream's protocol was said already.
+    #[error("the protocol of stream {1} on connection {0} was said already")]
+    ProtocolKnown(ConnectionId, crate::StreamId),
     /// No ping is under way on this connection.
     #[error("connection {0} has no ping under way")]
     NoPing(ConnectionId),
+    /// Request ids of 2^63 and more are the machine's own.
+    #[error("request {0} is not the caller's to use: ids of 2^63 and more are the machine's own")]
+    ReservedRequest(RequestId),
     /// No such request: it was never made, or was answered or cancelled.
     #[error("there is no request {0}: it was never made, or was answered or cancelled")]
     UnknownRequest(RequestId),
@@ -191,6 +203,9 @@ pub enum Misuse {
     /// What was said about a dial makes no sense.
     #[error(transparent)]
     Dial(#[from] crate::dial::DialMisuse),
+    /// There are as many peers marked keep-alive as there may be.
+    #[error("{0} peers are marked keep-alive already, which is the most")]
+    TooManyKept(u32),
     /// What was said about tags makes no sense.
     #[error(transparent)]
     Tag(#[from] crate::worth::TagError),

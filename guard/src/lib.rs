@@ -8,7 +8,8 @@ use bytes::BytesMut;
 use core::cell::UnsafeCell;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use tidewire_core::{Keypair, Machine, Multiaddr, PublicKey, Role, Seed, Time};
+use tidewire_connmgr::{ConnectionId, ConnectionManager};
+use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PublicKey, Role, Seed, Time};
 use tidewire_multistream::{Config, Dialer, Protocol};
 use tidewire_upgrade::crypto::Crypto;
 use tidewire_upgrade::muxer::{Muxer, mplex::Mplex, yamux::Yamux};
@@ -76,6 +77,13 @@ fn run() -> Option<usize> {
     yamux.open(&mut tx).ok()?;
     let mut mplex = Mplex::new(Role::Initiator, tidewire_upgrade::muxer::mplex::Config::default());
     mplex.open(&mut tx).ok()?;
+    let mut manager =
+        ConnectionManager::new(tidewire_connmgr::Config::default(), identity.peer_id(), &seed.derive("manager", 0));
+    manager
+        .handle(Time::ZERO, tidewire_connmgr::Input::Incoming { connection: ConnectionId(1), remote: &address })
+        .ok()?;
+    manager.on_timeout(Time::from_millis(1));
+    manager.poll()?;
     let psk = PreSharedKey::new([1; 32]);
 
     Some(tx.len() + address.as_bytes().len() + psk.fingerprint().len())

@@ -1,59 +1,14 @@
 //! Who still answers, who is idle, and who is dialed again.
+//!
+//! [`ping`] asks every connection now and then whether it still lives; [`reconnect`] brings back peers that the application
+//! wants to stay connected to.
 
-use core::time::Duration;
+mod config;
+mod ping;
+mod reconnect;
+#[cfg(test)]
+mod tests;
 
-/// Pings and idle connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeepAliveConfig {
-    /// Time from one answer to the next ping. `None` switches pings of our own off. Default 30 s.
-    pub ping_interval: Option<Duration>,
-    /// Least time for an answer. Default 5 s (js-libp2p).
-    pub ping_timeout_min: Duration,
-    /// Most time for an answer, and that of the first ping. Default 60 s (js-libp2p).
-    pub ping_timeout_max: Duration,
-    /// The time for an answer is this many tenths of the smoothed RTT, within the two above. Default 12 (js-libp2p: 1.2).
-    pub ping_timeout_tenths: u32,
-    /// A connection without streams and data for this long is closed. `None` switches it off. Default `None`.
-    pub idle: Option<Duration>,
-}
-
-impl Default for KeepAliveConfig {
-    fn default() -> Self {
-        KeepAliveConfig {
-            ping_interval: Some(Duration::from_secs(30)),
-            ping_timeout_min: Duration::from_secs(5),
-            ping_timeout_max: Duration::from_secs(60),
-            ping_timeout_tenths: 12,
-            idle: None,
-        }
-    }
-}
-
-/// Redialing of peers that are marked keep-alive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReconnectConfig {
-    /// Tries before giving up. Default 5 (js-libp2p).
-    pub tries: u32,
-    /// Delay before the first try; doubles with each. Default 1 s (js-libp2p).
-    pub first_delay: Duration,
-    /// Greatest delay. Default 60 s.
-    pub max_delay: Duration,
-    /// Peers redialed at one time. Default 5 (js-libp2p).
-    pub at_once: u32,
-    /// Peers marked keep-alive. Default 1,024.
-    pub max_peers: u32,
-}
-
-impl Default for ReconnectConfig {
-    fn default() -> Self {
-        ReconnectConfig {
-            tries: 5,
-            first_delay: Duration::from_secs(1),
-            max_delay: Duration::from_secs(60),
-            at_once: 5,
-            max_peers: 1024,
-        }
-    }
-}
+pub use config::{KeepAliveConfig, ReconnectConfig};
+pub(crate) use ping::{AliveAction, KeepAlive};
+pub(crate) use reconnect::{Full, Reconnect, ReconnectAction};

@@ -1,144 +1,336 @@
 //! What a peer is worth, and who goes when there are too many.
+//!
+//! ```text
+//!              first tag             first connection, whose tags it keeps
+//!   nothing ------------> early -----------------+
+//!      ^  <-- lifetime ---'                      v
+//!      |                              +-- grace --(its end)--> candidate --trim--> chosen
+//!      |                              |      protect | ^ unprotect |                 |
+//!      |                              |              v |           |                 |
+//!      |                              '------->   protected   <----'                 |
+//!      '------ last connection: the tags go, the protection stays <------------------'
+//! ```
+//! Candidates lie in a heap in the order in which they go ([`Verdict`] explains a place in it):
+//!
+//! 1. lower value;
+//! 2. no streams before streams;
+//! 3. all connections opened by the remote before some opened by us;
+//! 4. fewer streams;
+//! 5. the youngest connection younger before older;
+//! 6. lower number in our book.
+//!
+//! Before all of them go temporary entries, the tags of peers without a connection: they end by their lifetime, or at once in
+//! an emergency, and closing them closes nothing. Watermarks, tags and the first four criteria are go-libp2p's. A trim takes
+//! one look at each victim and none at those who stay.
 
+mod config;
+mod decay;
+mod explain;
+mod order;
+mod peers;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod trimmer;
+
+pub use config::{Bump, Decay, DecayingTag, TagChange, TagError, WorthConfig};
+pub use explain::{Fate, Rank, Verdict};
+pub(crate) use trimmer::{Full, Trim};
+
+use crate::table::{Heap, PeerIx};
+use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
+use decay::Definitions;
+use order::OrderKey;
+use peers::{Entry, Sums};
 use smol_str::SmolStr;
+use tags::{Decaying, Details};
+use tidewire_core::Time;
 
-/// Watermarks, grace and tags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WorthConfig {
-    /// A trim leaves this many connections that may be closed. 0 switches trimming off. Default 160 (go-libp2p).
-    pub low: u32,
-    /// A trim begins at this many connections. 0 switches trimming off. Default 192 (go-libp2p).
-    pub high: u32,
-    /// A connection this young is not closed by a trim. Default 60 s (go-libp2p).
-    pub grace: Duration,
-    /// Time between two trims. Default 10 s (go-libp2p).
-    pub silence: Duration,
-    /// How long tags of a peer without a connection are kept. Default 60 s.
-    pub early_tags_ttl: Duration,
-    /// Peers without a connection whose tags are kept. Default 1,024.
-    pub max_early: u32,
-    /// Tags of one peer, decaying ones included. Default 32.
-    pub max_tags: u32,
-    /// Reasons for protection of one peer. Default 32.
-    pub max_protections: u32,
-    /// Peers without a connection whose protection is remembered. Default 4,096.
-    pub max_protected_absent: u32,
-    /// Definitions of decaying tags. Default 64.
-    pub max_decaying: u32,
-    /// Bytes of a tag's or a protection's name. Default 64.
-    pub max_name: u32,
-    /// Values decay at multiples of this: a tag's interval is rounded up to one. Default 60 s (go-libp2p).
-    pub resolution: Duration,
+/// A silence shorter than this would make the deadline spin.
+const LEAST_SILENCE: Duration = Duration::from_millis(1);
+
+/// What peers are worth: a column with an entry for each peer.
+#[derive(Debug)]
+pub(crate) struct Worth {
+    config: WorthConfig,
+    entries: Vec<Entry>,
+    sums: Sums,
+    /// Who may be closed, the first to go first.
+    candidates: Heap<OrderKey>,
+    /// When each grace ends. Those that ended move to the candidates when someone looks at these.
+    grace: Heap<Time>,
+    /// Peers without a connection that have tags: when these are dropped, and the least valuable first.
+    early: Heap<Time>,
+    early_values: Heap<(i32, Time)>,
+    /// Peers without a connection that are protected, and since when.
+    absent: Heap<Time>,
+    definitions: Definitions,
+    /// No trim is tried before this.
+    silent_until: Time,
+    /// Peers about whom nothing is known any more, for [`Worth::poll_blank`].
+    blank: Vec<u32>,
+    /// Heap bytes of all details.
+    details_bytes: usize,
 }
 
-impl Default for WorthConfig {
-    fn default() -> Self {
-        WorthConfig {
-            low: 160,
-            high: 192,
-            grace: Duration::from_secs(60),
-            silence: Duration::from_secs(10),
-            early_tags_ttl: Duration::from_secs(60),
-            max_early: 1024,
-            max_tags: 32,
-            max_protections: 32,
-            max_protected_absent: 4096,
-            max_decaying: 64,
-            max_name: 64,
-            resolution: Duration::from_secs(60),
+/// What the book knows about a peer, pushed after each change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its connections that are established and not closing.
+    pub(crate) connections: u32,
+    /// Its streams.
+    pub(crate) streams: u32,
+    /// Whether any of the connections was opened by us.
+    pub(crate) outbound: bool,
+    /// When the youngest of them was established.
+    pub(crate) newest: Time,
+}
+
+impl Worth {
+    pub(crate) fn new(config: WorthConfig) -> Self {
+        let config = WorthConfig { silence: config.silence.max(LEAST_SILENCE), ..config };
+        Worth {
+            config,
+            entries: Vec::new(),
+            sums: Sums::default(),
+            candidates: Heap::new(),
+            grace: Heap::new(),
+            early: Heap::new(),
+            early_values: Heap::new(),
+            absent: Heap::new(),
+            definitions: Definitions::new(),
+            silent_until: Time::ZERO,
+            blank: Vec::new(),
+            details_bytes: 0,
         }
     }
-}
 
-/// How a tag changes. Values saturate; negative ones are welcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TagChange {
-    /// To this.
-    Set(i32),
-    /// By this, from 0 if it isn't there.
-    Add(i32),
-    /// To `absent` if it isn't there, else by `add`.
-    Upsert {
-        /// What it becomes if it isn't there.
-        absent: i32,
-        /// What is added if it is.
-        add: i32,
-    },
-    /// Away.
-    Remove,
-}
+    /// Says what the book knows about a peer now. A victim of a trim or an eviction counts again from here on.
+    pub(crate) fn update(&mut self, now: Time, peer: PeerIx, standing: Standing) {
+        self.pass(now);
+        if let Some(before) = self.set_standing(now, peer.0, standing) {
+            match (before, standing.connections) {
+                (0, 1..) => self.connected(peer.0),
+                (1.., 0) => self.disconnected(now, peer.0),
+                _ => {}
+            }
+        }
+    }
 
-/// How a value decays, once an interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decay {
-    /// Not at all.
-    None,
-    /// Less by this much; gone at 0 and below.
-    Fixed(i32),
-    /// To `numerator / denominator` of it, rounded down; gone at 0 and below. A denominator of 0 is an error.
-    Linear {
-        /// Above the line.
-        numerator: u32,
-        /// Below the line.
-        denominator: u32,
-    },
-    /// Gone when it was not bumped for this long; whole until then.
-    ExpireWhenInactive(Duration),
-}
+    /// Changes a plain tag.
+    pub(crate) fn tag(&mut self, now: Time, peer: PeerIx, tag: &str, change: TagChange) -> Result<(), TagError> {
+        self.check_name(tag)?;
+        let details = self.details(peer);
+        let known = details.is_some_and(|details| details.has_tag(tag));
+        if !known && change == TagChange::Remove {
+            return Ok(());
+        }
+        if !known {
+            self.check_room_for_tag(details)?;
+        }
+        self.pass(now);
+        self.change_details(peer.0, |details| details.change(tag, change));
+        self.value_changed(now, peer.0);
+        Ok(())
+    }
 
-/// A tag that decays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecayingTag {
-    /// Time between two steps of decay, rounded up to a multiple of the resolution.
-    pub interval: Duration,
-    /// What a step does.
-    pub decay: Decay,
-}
+    /// Defines a decaying tag. A known one gets another decay, steps from now on, and its values stay.
+    pub(crate) fn define(&mut self, now: Time, tag: &str, decay: DecayingTag) -> Result<(), TagError> {
+        self.check_name(tag)?;
+        decay::check(decay)?;
+        let cap = self.config.max_decaying;
+        if self.definitions.find(tag).is_none() && self.definitions.len() >= cap as usize {
+            return Err(TagError::Full { what: "definitions of decaying tags", cap });
+        }
+        self.pass(now);
+        self.definitions.define(now, tag, decay, self.config.resolution);
+        Ok(())
+    }
 
-/// How a bump changes a decaying tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bump {
-    /// Adds.
-    Unbounded(i32),
-    /// Adds, and keeps the sum within these.
-    Bounded {
-        /// What is added.
-        add: i32,
-        /// Least sum.
-        min: i32,
-        /// Greatest sum.
-        max: i32,
-    },
-    /// Replaces.
-    Overwrite(i32),
-}
+    /// Takes a decaying tag away from all peers.
+    pub(crate) fn undefine(&mut self, now: Time, tag: &str) -> Result<(), TagError> {
+        let definition = self.find_definition(tag)?;
+        self.pass(now);
+        for peer in self.definitions.undefine(definition) {
+            self.change_details(peer, |details| details.decaying.retain(|tag| tag.definition != definition));
+            self.value_changed(now, peer);
+            self.note_if_blank(peer);
+        }
+        Ok(())
+    }
 
-/// What the caller did wrong with a tag.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TagError {
-    /// No decaying tag of this name was defined.
-    #[error("no decaying tag {0:?} was defined")]
-    Undefined(SmolStr),
-    /// The name is too long or empty.
-    #[error("a name has 1 to {max} bytes, this one has {got}")]
-    Name {
-        /// Most bytes.
-        max: u32,
-        /// Bytes of this one.
-        got: usize,
-    },
-    /// A cap is reached.
-    #[error("there are {cap} {what} already, which is the most")]
-    Full {
-        /// Of what.
-        what: &'static str,
-        /// The cap.
-        cap: u32,
-    },
-    /// A decaying tag whose interval or denominator is 0, or a bound whose least is above its greatest.
-    #[error("{0}")]
-    Nonsense(&'static str),
+    /// Bumps a decaying tag of a peer.
+    pub(crate) fn bump(&mut self, now: Time, peer: PeerIx, tag: &str, bump: Bump) -> Result<(), TagError> {
+        let definition = self.find_definition(tag)?;
+        decay::bumped(None, bump)?;
+        let details = self.details(peer);
+        if details.is_none_or(|details| details.decaying(definition).is_none()) {
+            self.check_room_for_tag(details)?;
+        }
+        self.pass(now);
+        if peer.0 as usize >= self.make_room(peer.0) {
+            return Ok(());
+        }
+        let known = self.details(peer).and_then(|details| details.decaying(definition)).map(|tag| tag.value);
+        let value = decay::bumped(known, bump)?;
+        if known.is_none() {
+            let member = self.definitions.join(now, definition, peer.0);
+            let fresh = Decaying { definition, member, value, bumped: now };
+            self.change_details(peer.0, |details| details.decaying.push(fresh));
+        } else {
+            self.change_details(peer.0, |details| {
+                if let Some(tag) = details.decaying_mut(definition) {
+                    tag.value = value;
+                    tag.bumped = now;
+                }
+            });
+        }
+        self.value_changed(now, peer.0);
+        Ok(())
+    }
+
+    /// Takes a decaying tag away from one peer.
+    pub(crate) fn unbump(&mut self, now: Time, peer: PeerIx, tag: &str) -> Result<(), TagError> {
+        let definition = self.find_definition(tag)?;
+        self.pass(now);
+        if let Some(known) = self.details(peer).and_then(|details| details.decaying(definition)).copied() {
+            self.change_details(peer.0, |details| details.decaying.retain(|tag| tag.definition != definition));
+            self.leave_definition(known);
+            self.value_changed(now, peer.0);
+        }
+        Ok(())
+    }
+
+    /// Keeps a peer from being trimmed or evicted, for one more reason.
+    pub(crate) fn protect(&mut self, now: Time, peer: PeerIx, reason: &str) -> Result<(), TagError> {
+        self.check_name(reason)?;
+        if self.is_protected(peer, Some(reason)) {
+            return Ok(());
+        }
+        let cap = self.config.max_protections;
+        let reasons = self.details(peer).map_or(0, |details| details.protections.len());
+        if reasons >= cap as usize {
+            return Err(TagError::Full { what: "reasons to protect this peer", cap });
+        }
+        let cap = self.config.max_protected_absent;
+        let absent = !self.is_connected(peer.0);
+        if absent && reasons == 0 && self.absent.len() >= cap as usize {
+            return Err(TagError::Full { what: "protected peers without a connection", cap });
+        }
+        self.pass(now);
+        self.change_details(peer.0, |details| details.protections.push(SmolStr::new(reason)));
+        if absent && reasons == 0 && self.details(peer).is_some() {
+            self.absent.set(peer.0, now);
+        }
+        self.place(now, peer.0);
+        Ok(())
+    }
+
+    /// Takes one reason back. Whether the peer is still protected.
+    pub(crate) fn unprotect(&mut self, now: Time, peer: PeerIx, reason: &str) -> bool {
+        self.pass(now);
+        if !self.is_protected(peer, Some(reason)) {
+            return self.is_protected(peer, None);
+        }
+        self.change_details(peer.0, |details| details.protections.retain(|known| known != reason));
+        let left = self.is_protected(peer, None);
+        if !left {
+            self.absent.remove(peer.0);
+            self.place(now, peer.0);
+        }
+        left
+    }
+
+    /// Whether a peer is protected for this reason, or for any.
+    pub(crate) fn is_protected(&self, peer: PeerIx, reason: Option<&str>) -> bool {
+        self.details(peer).is_some_and(|details| match reason {
+            Some(reason) => details.protections.iter().any(|known| known == reason),
+            None => !details.protections.is_empty(),
+        })
+    }
+
+    /// The sum of a peer's tags.
+    pub(crate) fn value(&self, peer: PeerIx) -> i32 {
+        self.entry(peer.0).map_or(0, |entry| entry.value)
+    }
+
+    /// A peer's tags: name, value, whether it decays.
+    pub(crate) fn tags(&self, peer: PeerIx) -> impl Iterator<Item = (&str, i32, bool)> {
+        let details = self.details(peer);
+        let plain = details.into_iter().flat_map(|details| &details.tags).map(|(name, value)| (name.as_str(), *value, false));
+        let decaying = details.into_iter().flat_map(|details| &details.decaying).filter_map(|tag| {
+            let definition = self.definitions.get(tag.definition)?;
+            Some((definition.name.as_str(), tag.value, true))
+        });
+        plain.chain(decaying)
+    }
+
+    /// Why a peer is protected.
+    pub(crate) fn protections(&self, peer: PeerIx) -> impl Iterator<Item = &str> {
+        self.details(peer).into_iter().flat_map(|details| &details.protections).map(SmolStr::as_str)
+    }
+
+    /// When there is something to do: a step of decay, tags that end, or a trim to be tried.
+    pub(crate) fn deadline(&self) -> Time {
+        self.next_timer().min(self.next_trim())
+    }
+
+    /// Lets values decay and early tags end. Trims are for [`Worth::trim`].
+    pub(crate) fn on_timeout(&mut self, now: Time) {
+        self.pass(now);
+    }
+
+    /// Whether nothing is known about a peer.
+    pub(crate) fn is_blank(&self, peer: PeerIx) -> bool {
+        self.entry(peer.0).is_none_or(|entry| entry.connections == 0 && entry.details.is_none())
+    }
+
+    /// A peer that became blank by time, by a cap, or with a definition.
+    pub(crate) fn poll_blank(&mut self) -> Option<PeerIx> {
+        while let Some(peer) = self.blank.pop() {
+            if let Some(entry) = self.entries.get_mut(peer as usize) {
+                entry.noted = false;
+            }
+            if self.is_blank(PeerIx(peer)) {
+                return Some(PeerIx(peer));
+            }
+        }
+        None
+    }
+
+    /// Heap bytes. Linear in the number of definitions, which has a cap.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.entries.capacity() * mem::size_of::<Entry>()
+            + self.candidates.memory_used()
+            + self.grace.memory_used()
+            + self.early.memory_used()
+            + self.early_values.memory_used()
+            + self.absent.memory_used()
+            + self.definitions.memory_used()
+            + self.blank.capacity() * mem::size_of::<u32>()
+            + self.details_bytes
+    }
+
+    fn find_definition(&self, tag: &str) -> Result<u32, TagError> {
+        self.check_name(tag)?;
+        self.definitions.find(tag).ok_or_else(|| TagError::Undefined(SmolStr::new(tag)))
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), TagError> {
+        let max = self.config.max_name;
+        if name.is_empty() || name.len() > max as usize {
+            return Err(TagError::Name { max, got: name.len() });
+        }
+        Ok(())
+    }
+
+    fn check_room_for_tag(&self, details: Option<&Details>) -> Result<(), TagError> {
+        let cap = self.config.max_tags;
+        if details.map_or(0, Details::count) >= cap as usize {
+            return Err(TagError::Full { what: "tags of this peer", cap });
+        }
+        Ok(())
+    }
 }

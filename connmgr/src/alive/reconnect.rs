@@ -1,0 +1,304 @@
+//! Redialing of peers that the application wants to stay connected to.
+//!
+//! ```text
+//!                disconnected          delay over         a place is free
+//!  Connected ----------------> Waiting ----------> Turn ------------------> Dialing
+//!      ^  \                       ^                                          | |
+//!      |   \ stopped,             +------- dial failed, tries are left ------+ |
+//!      |    \ disconnected                                                     | no tries are left
+//!      |     +-------------------> Quiet <-------------------------------------+ (and it is told)
+//!      +--- connected, from anywhere
+//! ```
+//! The tries, the first delay, its doubling and the number at one time are js-libp2p's reconnect queue; the greatest delay
+//! and the jitter are ours. A new network makes every waiting peer's turn come at once, and counts its tries anew.
+
+use super::ReconnectConfig;
+use crate::table::{Heap, Index, NO_SLOT, Slab};
+use alloc::vec::Vec;
+use core::time::Duration;
+use smol_str::SmolStr;
+use tidewire_core::{PeerId, Seed, Time};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReconnectAction {
+    /// Dial this peer, for the `try_`th time, 1 the first. Report `connected` or `dial_failed`.
+    Dial { peer: PeerId, try_: u32 },
+    /// All tries failed. The peer is left alone until it is connected, or marked, once more.
+    GaveUp { peer: PeerId, tries: u32, why: SmolStr },
+}
+
+/// So many peers are marked, and no more may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full(pub(crate) u32);
+
+/// The peers marked keep-alive. What is told of others is passed over.
+pub(crate) struct Reconnect {
+    config: ReconnectConfig,
+    seed: Seed,
+    index: Index,
+    peers: Slab<Kept>,
+    /// When the next try of those in `Waiting` is; the count makes equal moments first come, first served.
+    waiting: Heap<(Time, u64)>,
+    /// Those in `Turn`, and of those in `Quiet` the ones that were given up and not told. First come, first served.
+    turns: Heap<u64>,
+    news: Heap<u64>,
+    /// How many are in `Dialing`.
+    dialing: u32,
+    /// Heap bytes of all `why`.
+    why_bytes: usize,
+    /// Counts whatever needs a number of its own: places in the queues, draws of jitter.
+    count: u64,
+}
+
+struct Kept {
+    peer: PeerId,
+    state: State,
+    /// Tries that failed, or were begun, since it was connected.
+    tries: u32,
+    /// What came of the last try. Cut to [`MAX_WHY`].
+    why: SmolStr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Connected {
+        /// The application asked for the end: it isn't dialed again.
+        stopped: bool,
+    },
+    Waiting,
+    Turn,
+    Dialing,
+    Quiet,
+}
+
+/// Bytes of what came of the last try.
+const MAX_WHY: usize = 128;
+
+impl Reconnect {
+    pub(crate) fn new(config: ReconnectConfig, seed: Seed) -> Self {
+        Reconnect {
+            config,
+            index: Index::new(&seed, "peers kept"),
+            seed,
+            peers: Slab::new(),
+            waiting: Heap::new(),
+            turns: Heap::new(),
+            news: Heap::new(),
+            dialing: 0,
+            why_bytes: 0,
+            count: 0,
+        }
+    }
+
+    /// Marks a peer, or takes its mark away. Marking one that was given up, or that the application disconnected, begins anew;
+    /// marking one that is being redialed changes nothing.
+    pub(crate) fn keep(&mut self, now: Time, peer: PeerId, on: bool, connected: bool) -> Result<(), Full> {
+        let found = self.find(&peer);
+        let slot = match (found, on) {
+            (None, false) => return Ok(()),
+            (Some(slot), false) => {
+                self.leave(slot);
+                self.explain(slot, "");
+                self.index.remove(peer, slot);
+                self.peers.remove(slot);
+                return Ok(());
+            }
+            (Some(slot), true) => slot,
+            (None, true) => {
+                if self.peers.len() >= self.config.max_peers {
+                    return Err(Full(self.config.max_peers));
+                }
+                let slot = self.peers.insert(Kept { peer, state: State::Quiet, tries: 0, why: SmolStr::default() });
+                if slot == NO_SLOT {
+                    return Err(Full(NO_SLOT));
+                }
+                let peers = &self.peers;
+                self.index.insert(peer, slot, |slot| peers.get(slot).map(|kept| kept.peer));
+                slot
+            }
+        };
+        match self.peers.get(slot).map(|kept| kept.state) {
+            _ if connected => self.enter(slot, State::Connected { stopped: false }),
+            Some(State::Quiet | State::Connected { .. }) => self.begin(now, slot),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether this peer is marked.
+    pub(crate) fn is_kept(&self, peer: &PeerId) -> bool {
+        self.find(peer).is_some()
+    }
+
+    /// The first connection to this peer is there, whoever made it.
+    pub(crate) fn connected(&mut self, _now: Time, peer: &PeerId) {
+        if let Some(slot) = self.find(peer) {
+            self.enter(slot, State::Connected { stopped: false });
+        }
+    }
+
+    /// The application asked that this peer be disconnected, or that the dial to it end: it isn't dialed again.
+    pub(crate) fn stopped(&mut self, peer: &PeerId) {
+        if let Some(slot) = self.find(peer) {
+            let connected = matches!(self.peers.get(slot), Some(Kept { state: State::Connected { .. }, .. }));
+            self.enter(slot, if connected { State::Connected { stopped: true } } else { State::Quiet });
+        }
+    }
+
+    /// The last connection to this peer is gone.
+    pub(crate) fn disconnected(&mut self, now: Time, peer: &PeerId) {
+        let Some(slot) = self.find(peer) else { return };
+        match self.peers.get(slot).map(|kept| kept.state) {
+            Some(State::Connected { stopped: false }) => self.begin(now, slot),
+            Some(State::Connected { stopped: true }) => self.enter(slot, State::Quiet),
+            _ => {}
+        }
+    }
+
+    /// The dial that was asked for failed. `why` is cut to 128 bytes.
+    pub(crate) fn dial_failed(&mut self, now: Time, peer: &PeerId, why: &str) {
+        let Some(slot) = self.find(peer) else { return };
+        if let Some(Kept { state: State::Dialing, .. }) = self.peers.get(slot) {
+            self.explain(slot, cut(why, MAX_WHY));
+            self.wait(now, slot);
+        }
+    }
+
+    /// Addresses that could not be reached may be reachable now: all that wait are tried, and have all their tries again.
+    pub(crate) fn network_changed(&mut self, _now: Time) {
+        while let Some((_, slot)) = self.waiting.peek() {
+            self.enter(slot, State::Turn);
+        }
+        let slots: Vec<u32> = self.peers.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(kept) = self.peers.get_mut(slot)
+                && kept.state != State::Quiet
+            {
+                kept.tries = 0;
+            }
+        }
+    }
+
+    /// Forgets all marks.
+    pub(crate) fn clear(&mut self) {
+        *self = Reconnect::new(self.config.clone(), self.seed.clone());
+    }
+
+    pub(crate) fn on_timeout(&mut self, now: Time) {
+        while let Some(((at, _), slot)) = self.waiting.peek() {
+            if at > now || at.is_never() {
+                return;
+            }
+            self.enter(slot, State::Turn);
+        }
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<ReconnectAction> {
+        if let Some((_, slot)) = self.news.pop() {
+            let kept = self.peers.get(slot)?;
+            return Some(ReconnectAction::GaveUp { peer: kept.peer, tries: kept.tries, why: kept.why.clone() });
+        }
+        if self.dialing >= self.config.at_once {
+            return None;
+        }
+        let (_, slot) = self.turns.peek()?;
+        self.enter(slot, State::Dialing);
+        let kept = self.peers.get_mut(slot)?;
+        kept.tries = kept.tries.saturating_add(1);
+        Some(ReconnectAction::Dial { peer: kept.peer, try_: kept.tries })
+    }
+
+    /// When to call [`on_timeout`](Reconnect::on_timeout). O(1).
+    pub(crate) fn deadline(&self) -> Time {
+        self.waiting.peek().map_or(Time::NEVER, |((at, _), _)| at)
+    }
+
+    pub(crate) fn memory_used(&self) -> usize {
+        let heaps = self.waiting.memory_used() + self.turns.memory_used() + self.news.memory_used();
+        self.peers.memory_used() + self.index.memory_used() + heaps + self.why_bytes
+    }
+
+    fn find(&self, peer: &PeerId) -> Option<u32> {
+        self.index.find(*peer, |slot| self.peers.get(slot).map(|kept| kept.peer))
+    }
+
+    /// It was lost just now.
+    fn begin(&mut self, now: Time, slot: u32) {
+        if let Some(kept) = self.peers.get_mut(slot) {
+            kept.tries = 0;
+        }
+        self.explain(slot, "no try is allowed");
+        self.wait(now, slot);
+    }
+
+    /// Waits for the next try, or gives up.
+    fn wait(&mut self, now: Time, slot: u32) {
+        let Some(tries) = self.peers.get(slot).map(|kept| kept.tries) else { return };
+        if tries >= self.config.tries {
+            self.enter(slot, State::Quiet);
+            self.news.set(slot, self.count);
+            return;
+        }
+        self.enter(slot, State::Waiting);
+        let delay = self.delay(tries);
+        self.waiting.set(slot, (now + delay, self.count));
+    }
+
+    /// The delay after this many tries failed.
+    fn delay(&self, tries: u32) -> Duration {
+        let doubled = 1u32.checked_shl(tries).map_or(Duration::MAX, |times| self.config.first_delay.saturating_mul(times));
+        let delay = doubled.min(self.config.max_delay);
+        let draw = self.seed.derive("reconnect", self.count);
+        let [low, high, ..] = *draw.as_bytes();
+        delay.saturating_add((delay / 4).saturating_mul(u32::from(u16::from_le_bytes([low, high]))) / 65_536)
+    }
+
+    fn enter(&mut self, slot: u32, state: State) {
+        self.leave(slot);
+        self.count = self.count.wrapping_add(1);
+        let Some(kept) = self.peers.get_mut(slot) else { return };
+        kept.state = state;
+        match state {
+            State::Connected { .. } => kept.tries = 0,
+            State::Turn => self.turns.set(slot, self.count),
+            State::Dialing => self.dialing = self.dialing.saturating_add(1),
+            State::Waiting | State::Quiet => {}
+        }
+    }
+
+    fn explain(&mut self, slot: u32, why: &str) {
+        let Some(kept) = self.peers.get_mut(slot) else { return };
+        let before = text_bytes(&kept.why);
+        kept.why = SmolStr::new(why);
+        self.why_bytes = self.why_bytes.saturating_sub(before).saturating_add(text_bytes(&kept.why));
+    }
+
+    /// Takes it out of whatever its state has it in.
+    fn leave(&mut self, slot: u32) {
+        match self.peers.get(slot).map(|kept| kept.state) {
+            Some(State::Waiting) => {
+                self.waiting.remove(slot);
+            }
+            Some(State::Turn) => {
+                self.turns.remove(slot);
+            }
+            Some(State::Dialing) => self.dialing = self.dialing.saturating_sub(1),
+            Some(State::Quiet) => {
+                self.news.remove(slot);
+            }
+            Some(State::Connected { .. }) | None => {}
+        }
+    }
+}
+
+/// The longest beginning of at most `max` bytes that ends where a character does.
+fn cut(text: &str, max: usize) -> &str {
+    let end = (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+/// What the text holds on the heap: it and two counts, shared between its clones.
+fn text_bytes(text: &SmolStr) -> usize {
+    if text.is_heap_allocated() { 2 * size_of::<usize>() + text.len() } else { 0 }
+}

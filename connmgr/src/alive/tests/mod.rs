@@ -1,0 +1,4 @@
+//! Tests of keep-alive and of redialing.
+
+mod ping;
+mod reconnect;

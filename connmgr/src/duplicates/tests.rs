@@ -1,0 +1,1 @@
+//! Rule A, row by row.

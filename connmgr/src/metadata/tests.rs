@@ -1,0 +1,602 @@
+//! Tables of what is taken, kept and dropped; then random sequences beside a model that keeps plain lists.
+
+use super::record::{AddressOutcome, PeerMetadata};
+use super::{AddressRecord, MetadataConfig, Source, Store};
+use crate::table::PeerIx;
+use core::time::Duration;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::format;
+use std::string::{String, ToString};
+use std::vec;
+use std::vec::Vec;
+use tidewire_core::{Multiaddr, PeerId, Time};
+
+const P: PeerIx = PeerIx(0);
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn at(secs: u64) -> Time {
+    Time::from_millis(secs * 1_000)
+}
+
+fn id(number: u8) -> PeerId {
+    PeerId::from_bytes(&[0, 1, number]).unwrap()
+}
+
+fn address(text: &str) -> Multiaddr {
+    text.parse().unwrap()
+}
+
+/// The address number so and so.
+fn place(number: u16) -> Multiaddr {
+    address(&format!("/ip4/198.51.100.7/tcp/{number}"))
+}
+
+fn store(config: MetadataConfig) -> Store {
+    Store::new(config)
+}
+
+fn tell(store: &mut Store, now: Time, peer: PeerIx, address: Multiaddr, source: Source, ttl: u64) {
+    store.add_addresses(now, peer, &id(1), &[address], source, secs(ttl));
+}
+
+fn ports(store: &Store, peer: PeerIx) -> Vec<u16> {
+    store.get(peer).map_or(vec![], |peer| peer.addresses().iter().filter_map(|record| record.address.port()).collect())
+}
+
+fn blanks(store: &mut Store) -> Vec<u32> {
+    core::iter::from_fn(|| store.poll_blank()).map(|peer| peer.0).collect()
+}
+
+/// What `memory_used` counts by running sums, counted anew.
+fn bytes_of_entries(store: &Store, peers: u32) -> usize {
+    let entries = (0..peers).filter_map(|peer| store.get(PeerIx(peer)));
+    entries.map(|peer| peer.heap() + size_of::<PeerMetadata>() + 16).sum()
+}
+
+#[test]
+fn only_addresses_where_the_peer_could_be_are_taken_and_without_its_id() {
+    let (me, other) = (id(1), id(2));
+    let table = [
+        ("/ip4/198.51.100.7/tcp/1".to_string(), Some("/ip4/198.51.100.7/tcp/1".to_string())),
+        (format!("/ip4/198.51.100.7/tcp/1/p2p/{me}"), Some("/ip4/198.51.100.7/tcp/1".into())),
+        (format!("/ip4/198.51.100.7/tcp/1/p2p/{other}"), None),
+        ("/ip4/0.0.0.0/tcp/1".into(), None),
+        ("/ip6/::/udp/1/quic-v1".into(), None),
+        ("/ip4/224.0.0.1/udp/1".into(), None),
+        (format!("/p2p/{me}"), None),
+        (
+            format!("/ip4/198.51.100.7/tcp/1/p2p/{other}/p2p-circuit/p2p/{me}"),
+            Some(format!("/ip4/198.51.100.7/tcp/1/p2p/{other}/p2p-circuit")),
+        ),
+        (
+            format!("/ip4/198.51.100.7/tcp/1/p2p/{other}/p2p-circuit"),
+            Some(format!("/ip4/198.51.100.7/tcp/1/p2p/{other}/p2p-circuit")),
+        ),
+        (format!("/ip4/198.51.100.7/tcp/1/p2p/{me}/p2p-circuit/p2p/{other}"), None),
+        (format!("/ip4/198.51.100.7/tcp/1/p2p/{me}/p2p-circuit"), None),
+        (format!("/dns4/{}.example.com/tcp/1", "a".repeat(600)), None),
+    ];
+    for (told, kept) in table {
+        let mut store = store(MetadataConfig::default());
+        tell(&mut store, at(0), P, address(&told), Source::Identify, 60);
+        let got = store.get(P).map(|peer| peer.addresses().iter().map(|record| record.address.to_string()).collect());
+        assert_eq!(got, kept.map(|kept| vec![kept]), "{told}");
+    }
+    let mut store = store(MetadataConfig::default());
+    tell(&mut store, at(0), P, Multiaddr::empty(), Source::Identify, 60);
+    assert!(store.is_blank(P));
+}
+
+#[test]
+fn an_address_keeps_its_strongest_source_its_first_moment_and_its_longest_time() {
+    let mut store = store(MetadataConfig::default());
+    let with_id = place(1).with_peer_id(id(1)).unwrap();
+    tell(&mut store, at(0), P, place(1), Source::Identify, 60);
+    tell(&mut store, at(10), P, with_id, Source::Hearsay, 100);
+    tell(&mut store, at(20), P, place(1), Source::Signed, 5);
+    let expected = AddressRecord {
+        address: place(1), source: Source::Signed, since: at(0), until: at(110), last: None, failures: 0,
+    };
+    assert_eq!(store.get(P).unwrap().addresses(), [expected]);
+}
+
+#[test]
+fn nothing_is_believed_for_longer_than_the_cap_or_for_no_time() {
+    let mut store = store(MetadataConfig { max_ttl: secs(50), ..MetadataConfig::default() });
+    store.add_addresses(at(0), P, &id(1), &[place(1)], Source::Application, Duration::MAX);
+    tell(&mut store, at(0), P, place(2), Source::Application, 0);
+    assert_eq!(store.get(P).unwrap().addresses()[0].until, at(50));
+    assert_eq!(ports(&store, P), [1]);
+    assert_eq!(store.addresses(at(49), P).count(), 1);
+    assert_eq!(store.addresses(at(50), P).count(), 0);
+}
+
+#[test]
+fn of_too_many_addresses_the_least_valuable_goes() {
+    // The order: expired, weakest source, failed when dialed last, oldest.
+    let fill = |store: &mut Store| {
+        tell(store, at(0), P, place(1), Source::Application, 20); // expired at 50
+        tell(store, at(1), P, place(2), Source::Hearsay, 1_000);
+        tell(store, at(2), P, place(3), Source::Identify, 1_000);
+        tell(store, at(3), P, place(4), Source::Identify, 1_000); // fails
+        tell(store, at(4), P, place(5), Source::Identify, 1_000);
+        store.outcome(at(5), P, &place(4), false);
+    };
+    let mut store = store(MetadataConfig { max_addresses: 5, ..MetadataConfig::default() });
+    fill(&mut store);
+    for (newcomer, left) in [
+        (6, vec![2, 3, 4, 5, 6]),
+        (7, vec![3, 4, 5, 6, 7]),
+        (8, vec![3, 5, 6, 7, 8]),
+        (9, vec![5, 6, 7, 8, 9]),
+        (10, vec![6, 7, 8, 9, 10]),
+    ] {
+        tell(&mut store, at(50), P, place(newcomer), Source::Signed, 1_000);
+        assert_eq!(ports(&store, P), left);
+    }
+    // One that is worth less than all of them is not taken, nor one that is worth the same.
+    tell(&mut store, at(51), P, place(11), Source::Identify, 1_000);
+    tell(&mut store, at(50), P, place(12), Source::Signed, 1_000);
+    assert_eq!(ports(&store, P), [6, 7, 8, 9, 10]);
+    // But one is at which we were connected.
+    store.outcome(at(52), P, &place(13), true);
+    assert_eq!(ports(&store, P), [7, 8, 9, 10, 13]);
+}
+
+#[test]
+fn what_came_of_dials_is_remembered() {
+    let mut store = store(MetadataConfig::default());
+    tell(&mut store, at(0), P, place(1), Source::Hearsay, 60);
+    store.outcome(at(1), P, &place(1), false);
+    store.outcome(at(2), P, &place(1).with_peer_id(id(1)).unwrap(), false);
+    let record = store.get(P).unwrap().addresses()[0].clone();
+    assert_eq!((record.last, record.failures), (Some((at(2), AddressOutcome::Failed)), 2));
+    assert_eq!((record.source, record.until), (Source::Hearsay, at(60)));
+
+    store.outcome(at(3), P, &place(1), true);
+    let record = store.get(P).unwrap().addresses()[0].clone();
+    assert_eq!((record.last, record.failures), (Some((at(3), AddressOutcome::Connected)), 0));
+    assert_eq!((record.source, record.until), (Source::Connected, at(3 + 1_800)));
+}
+
+#[test]
+fn a_failure_teaches_no_address_and_a_success_does() {
+    let mut store = store(MetadataConfig::default());
+    store.outcome(at(1), P, &place(1), false);
+    assert!(store.is_blank(P));
+    store.outcome(at(1), P, &place(2), true);
+    assert_eq!(ports(&store, P), [2]);
+}
+
+#[test]
+fn what_a_peer_says_of_itself_replaces_what_it_said_before_and_is_capped() {
+    let config = MetadataConfig { max_protocols: 3, max_protocol_name: 8, max_agent: 7, ..MetadataConfig::default() };
+    let mut store = store(config);
+    store.identified(at(0), P, &["/b", "/a", "", "/too-long-a-name", "/b", "/c", "/d"], Some("agent \u{20ac}"));
+    let peer = store.get(P).unwrap();
+    assert_eq!(peer.protocols(), ["/a", "/b", "/c"]);
+    assert_eq!(peer.agent(), Some("agent "), "cut where a character ends");
+    store.identified(at(0), P, &["/z"], None);
+    let peer = store.get(P).unwrap();
+    assert_eq!((peer.protocols(), peer.agent()), (&["/z".into()][..], None));
+    store.identified(at(0), P, &[], Some(""));
+    assert!(store.is_blank(P));
+}
+
+#[test]
+fn the_round_trip_time_is_taken_of_connected_and_of_known_peers() {
+    let mut store = store(MetadataConfig::default());
+    store.rtt(P, secs(1));
+    assert!(store.is_blank(P));
+    store.set_connected(at(0), P, true);
+    for (given, kept) in [(Duration::from_millis(30), Duration::from_millis(30)), (Duration::ZERO, Duration::from_micros(1))] {
+        store.rtt(P, given);
+        assert_eq!(store.get(P).unwrap().rtt(), Some(kept));
+    }
+    store.rtt(P, Duration::MAX);
+    assert!(store.get(P).unwrap().rtt() > Some(secs(4_000)));
+}
+
+#[test]
+fn a_peer_is_forgotten_when_its_last_address_expires() {
+    let mut store = store(MetadataConfig::default());
+    tell(&mut store, at(0), P, place(1), Source::Hearsay, 60);
+    tell(&mut store, at(0), P, place(2), Source::Hearsay, 100);
+    tell(&mut store, at(50), P, place(1), Source::Hearsay, 70);
+    while store.deadline() < at(120) {
+        let now = store.deadline();
+        store.on_timeout(now);
+        assert!(store.deadline() > now);
+        assert_eq!(blanks(&mut store), []);
+    }
+    assert_eq!(store.deadline(), at(120));
+    store.on_timeout(at(120));
+    assert!(store.is_blank(P));
+    assert_eq!(blanks(&mut store), [0]);
+    assert_eq!(store.deadline(), Time::NEVER);
+}
+
+#[test]
+fn a_connected_peer_is_not_forgotten_and_afterwards_its_address_is_believed_for_a_while() {
+    let mut store = store(MetadataConfig { max_peers: 1, ..MetadataConfig::default() });
+    store.set_connected(at(0), P, true);
+    store.outcome(at(0), P, &place(1), true);
+    store.identified(at(1), P, &["/a"], None);
+    assert_eq!(store.deadline(), Time::NEVER);
+    for stranger in 1..4 {
+        tell(&mut store, at(2), PeerIx(stranger), place(1), Source::Hearsay, 60);
+    }
+    store.on_timeout(at(100_000));
+    assert_eq!(blanks(&mut store), [1, 2, 3]);
+    assert_eq!(store.addresses(at(100_000), P).count(), 0, "a day later nobody knows");
+    assert_eq!(ports(&store, P), [1]);
+    store.set_connected(at(100_000), P, false);
+    assert_eq!(store.addresses(at(101_799), P).count(), 1);
+    assert_eq!(store.deadline(), at(101_800));
+    store.on_timeout(at(101_800));
+    assert_eq!(blanks(&mut store), [0]);
+}
+
+#[test]
+fn what_an_inbound_peer_said_is_remembered_for_a_while_without_an_address() {
+    let mut store = store(MetadataConfig::default());
+    store.set_connected(at(0), P, true);
+    store.identified(at(0), P, &["/a"], Some("agent"));
+    store.set_connected(at(500), P, false);
+    store.on_timeout(at(2_299));
+    assert_eq!(store.get(P).unwrap().agent(), Some("agent"));
+    store.on_timeout(at(2_300));
+    assert!(store.is_blank(P));
+}
+
+#[test]
+fn the_peer_touched_longest_ago_goes_first() {
+    let mut store = store(MetadataConfig { max_peers: 3, ..MetadataConfig::default() });
+    for peer in 0..3 {
+        tell(&mut store, at(0), PeerIx(peer), place(1), Source::Hearsay, 60);
+    }
+    store.outcome(at(1), PeerIx(0), &place(1), false);
+    store.set_connected(at(1), PeerIx(1), true); // leaves the count
+    tell(&mut store, at(2), PeerIx(3), place(1), Source::Hearsay, 60);
+    assert_eq!(blanks(&mut store), []);
+    tell(&mut store, at(2), PeerIx(4), place(1), Source::Hearsay, 60);
+    assert_eq!(blanks(&mut store), [2]);
+    store.set_connected(at(3), PeerIx(1), false); // comes back, as the last
+    assert_eq!(blanks(&mut store), [0]);
+    let known: Vec<u32> = (0..5).filter(|peer| !store.is_blank(PeerIx(*peer))).collect();
+    assert_eq!(known, [1, 3, 4]);
+}
+
+#[test]
+fn a_slot_that_is_known_again_is_not_reported_blank() {
+    let mut store = store(MetadataConfig::default());
+    for _ in 0..3 {
+        tell(&mut store, at(0), P, place(1), Source::Hearsay, 60);
+        store.on_timeout(at(60));
+    }
+    tell(&mut store, at(0), PeerIx(1), place(1), Source::Hearsay, 60);
+    store.on_timeout(at(60));
+    tell(&mut store, at(60), P, place(1), Source::Hearsay, 60);
+    store.set_connected(at(60), PeerIx(1), true);
+    assert_eq!(blanks(&mut store), []);
+    // What was told and not taken leaves the slot blank, and that is said.
+    tell(&mut store, at(60), PeerIx(2), address("/ip4/0.0.0.0/tcp/1"), Source::Hearsay, 60);
+    assert_eq!(blanks(&mut store), [2]);
+}
+
+/// CVE-2023-40583: go-libp2p kept the addresses of every signed record it was ever sent.
+#[test]
+fn records_of_a_hundred_thousand_strangers_stay_within_the_caps() {
+    let mut store = store(MetadataConfig { max_peers: 1_000, ..MetadataConfig::default() });
+    let mut most = 0;
+    let mut forgotten = 0;
+    for peer in 0..100_000 {
+        // The manager uses the slots of forgotten peers again.
+        let slot = PeerIx(peer % 1_500);
+        store.add_addresses(at(0), slot, &id(1), &[place(1), place(2)], Source::Signed, Duration::MAX);
+        store.identified(at(0), slot, &["/a"], Some("agent"));
+        forgotten += blanks(&mut store).len();
+        most = most.max(store.memory_used());
+    }
+    assert_eq!((0..1_500).filter(|slot| !store.is_blank(PeerIx(*slot))).count(), 1_000);
+    assert_eq!(forgotten, 99_000);
+    assert!(most < 1_001 * 400 + 1_500 * 40, "{most} bytes");
+}
+
+/// CVE-2026-57497: the same with one peer, which says more and more.
+#[test]
+fn a_peer_that_says_ever_more_stays_within_the_caps() {
+    let config = MetadataConfig::default();
+    let mut store = store(config.clone());
+    store.set_connected(at(0), P, true);
+    let names: Vec<String> = (0..10_000).map(|number| format!("/{number:0>255}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let long = "x".repeat(200);
+    let mut most = 0;
+    for port in 0..5_000u16 {
+        let told = address(&format!("/ip4/198.51.100.7/tcp/{port}/http-path/{}", "x".repeat(400)));
+        store.add_addresses(at(u64::from(port)), P, &id(1), &[told], Source::Signed, Duration::MAX);
+        if port % 1_000 == 0 {
+            store.identified(at(u64::from(port)), P, &names, Some(&long));
+        }
+        most = most.max(store.memory_used());
+    }
+    let peer = store.get(P).unwrap();
+    assert_eq!((peer.addresses().len(), peer.protocols().len(), peer.agent().unwrap().len()), (64, 128, 128));
+    let address = 16 + config.max_address as usize + size_of::<AddressRecord>();
+    assert!(most < 64 * address + 128 * (16 + 24 + 256) + 1_000, "{most} bytes");
+}
+
+#[test]
+fn peers_that_say_much_push_out_the_oldest_before_there_are_too_many() {
+    let config = MetadataConfig { max_bytes: 100_000, ..MetadataConfig::default() };
+    let mut store = store(config);
+    let names: Vec<String> = (0..128).map(|number| format!("/{number:0>255}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for peer in 0..100 {
+        store.identified(at(0), PeerIx(peer), &names, None);
+        assert!(bytes_of_entries(&store, 100) <= 100_000);
+    }
+    let known: Vec<u32> = (0..100).filter(|peer| !store.is_blank(PeerIx(*peer))).collect();
+    assert_eq!(known, [98, 99]);
+}
+
+#[test]
+fn a_peer_with_one_address_is_small_and_one_without_anything_is_nine_bytes() {
+    assert!(size_of::<AddressRecord>() <= 56);
+    let mut store = store(MetadataConfig::default());
+    store.set_connected(at(0), PeerIx(99_999), true);
+    let empty = store.memory_used();
+    assert!(empty <= 100_000 * 9, "{empty} bytes");
+    tell(&mut store, at(0), PeerIx(99_999), place(1), Source::Hearsay, 60);
+    let one = store.memory_used() - empty;
+    assert!(one <= 144, "{one} bytes");
+}
+
+#[test]
+fn the_memory_counted_is_the_memory_allocated() {
+    let mut store = store(MetadataConfig::default());
+    let before = store.memory_used();
+    let names = ["/ipfs/id/1.0.0", "/a/name/that/is/longer/than/what/fits/inline/1.0.0"];
+    let allocated = allocation_counter::measure(|| {
+        store.set_connected(at(0), P, true);
+        for port in 0..5 {
+            tell(&mut store, at(0), P, place(port), Source::Hearsay, 60);
+        }
+        store.identified(at(0), P, &names, Some("an agent that is longer than what fits inline"));
+    });
+    let counted = store.memory_used() - before;
+    let real = usize::try_from(allocated.bytes_current).unwrap();
+    assert!(counted.abs_diff(real) <= 16, "{counted} counted, {real} allocated");
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Add(u32, Vec<u16>, Source, u64),
+    Identified(u32, Vec<u8>, Option<u8>),
+    Rtt(u32, u64),
+    Outcome(u32, u16, bool),
+    Connected(u32, bool),
+    Wait(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let peer = 0..6u32;
+    let port = 0..7u16;
+    let source = prop::sample::select(vec![Source::Hearsay, Source::Identify, Source::Signed, Source::Application]);
+    prop_oneof![
+        4 => (peer.clone(), prop::collection::vec(port.clone(), 0..5), source, 0..100u64)
+            .prop_map(|(peer, ports, source, ttl)| Op::Add(peer, ports, source, ttl)),
+        1 => (peer.clone(), prop::collection::vec(0..5u8, 0..6), prop::option::of(0..3u8))
+            .prop_map(|(peer, names, agent)| Op::Identified(peer, names, agent)),
+        1 => (peer.clone(), 1..1_000u64).prop_map(|(peer, rtt)| Op::Rtt(peer, rtt)),
+        3 => (peer.clone(), port, any::<bool>()).prop_map(|(peer, port, ok)| Op::Outcome(peer, port, ok)),
+        3 => (peer, any::<bool>()).prop_map(|(peer, connected)| Op::Connected(peer, connected)),
+        3 => (0..60u64).prop_map(Op::Wait),
+    ]
+}
+
+/// What a person would write down about one peer.
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    addresses: Vec<AddressRecord>,
+    protocols: Vec<String>,
+    agent: Option<String>,
+    rtt: Option<Duration>,
+    keep: Time,
+}
+
+#[derive(Default)]
+struct Model {
+    config: MetadataConfig,
+    peers: BTreeMap<u32, Noted>,
+    connected: Vec<u32>,
+    /// Last touched last.
+    order: Vec<u32>,
+}
+
+impl Model {
+    fn touch(&mut self, peer: u32, now: Time, how: impl FnOnce(&MetadataConfig, &mut Noted)) {
+        let config = self.config.clone();
+        let noted = self.peers.entry(peer).or_default();
+        how(&config, noted);
+        while noted.addresses.len() > config.max_addresses as usize {
+            let value = |record: &AddressRecord| {
+                let failed = record.last.is_some_and(|(_, outcome)| outcome == AddressOutcome::Failed);
+                (record.until > now, record.source, !failed, record.since)
+            };
+            let mut ranked = noted.addresses.clone();
+            ranked.sort_by_key(value);
+            // Of equals the one that came last is the newcomer, which is not taken.
+            let newcomer = noted.addresses.last().unwrap().clone();
+            let least = if value(&ranked[0]) == value(&newcomer) { newcomer } else { ranked[0].clone() };
+            noted.addresses.retain(|record| record.address != least.address);
+        }
+        let empty = noted.addresses.is_empty() && noted.protocols.is_empty() && noted.agent.is_none() && noted.rtt.is_none();
+        self.order.retain(|known| *known != peer);
+        if empty {
+            self.peers.remove(&peer);
+        } else if !self.connected.contains(&peer) {
+            self.order.push(peer);
+        }
+        while self.order.len() > config.max_peers as usize {
+            let oldest = self.order.remove(0);
+            self.peers.remove(&oldest);
+        }
+    }
+
+    fn tell(noted: &mut Noted, now: Time, port: u16, source: Source, until: Time) {
+        match noted.addresses.iter_mut().find(|record| record.address == place(port)) {
+            Some(record) => {
+                record.source = record.source.max(source);
+                record.until = record.until.max(until);
+            }
+            None if until > now => {
+                let new = AddressRecord { address: place(port), source, since: now, until, last: None, failures: 0 };
+                noted.addresses.push(new);
+            }
+            None => {}
+        }
+    }
+
+    fn until(noted: &Noted) -> Time {
+        noted.addresses.iter().map(|record| record.until).fold(noted.keep, Time::max)
+    }
+
+    fn deadline(&self) -> Time {
+        self.order.iter().map(|peer| Self::until(&self.peers[peer])).min().unwrap_or(Time::NEVER)
+    }
+
+    fn pass(&mut self, now: Time) {
+        for peer in self.order.clone() {
+            if Self::until(&self.peers[&peer]) <= now {
+                self.peers.remove(&peer);
+                self.order.retain(|known| *known != peer);
+            }
+        }
+    }
+}
+
+fn compare(store: &Store, model: &Model) -> Result<(), TestCaseError> {
+    for peer in 0..6 {
+        let (got, expected) = (store.get(PeerIx(peer)), model.peers.get(&peer));
+        prop_assert_eq!(got.is_some(), expected.is_some(), "peer {}", peer);
+        if let (Some(got), Some(expected)) = (got, expected) {
+            prop_assert_eq!(got.addresses(), &expected.addresses[..]);
+            prop_assert_eq!(got.protocols(), &expected.protocols[..]);
+            prop_assert_eq!(got.agent(), expected.agent.as_deref());
+            prop_assert_eq!(got.rtt(), expected.rtt);
+        }
+    }
+    prop_assert!(store.deadline() <= model.deadline());
+    prop_assert_eq!(store.bytes, bytes_of_entries(store, 6));
+    prop_assert_eq!(store.idle as usize, model.order.len());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_remembers_what_the_model_remembers(ops in prop::collection::vec(op(), 1..80)) {
+        let config = MetadataConfig {
+            max_peers: 3, max_addresses: 4, max_protocols: 3, max_ttl: secs(70), connected_ttl: secs(30),
+            ..MetadataConfig::default()
+        };
+        let mut store = store(config.clone());
+        let mut model = Model { config, ..Model::default() };
+        let mut now = Time::ZERO;
+        for op in ops {
+            match op {
+                Op::Add(peer, ports, source, ttl) => {
+                    // One at a time: then the model need not know the order within a call.
+                    for port in ports {
+                        store.add_addresses(now, PeerIx(peer), &id(1), &[place(port)], source, secs(ttl));
+                        model.touch(peer, now, |_, noted| {
+                            Model::tell(noted, now, port, source, now + secs(ttl.min(70)));
+                        });
+                    }
+                }
+                Op::Identified(peer, names, agent) => {
+                    let names: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
+                    let agent = agent.map(|agent| format!("agent {agent}"));
+                    let given: Vec<&str> = names.iter().map(String::as_str).collect();
+                    store.identified(now, PeerIx(peer), &given, agent.as_deref());
+                    model.touch(peer, now, |config, noted| {
+                        noted.protocols.clear();
+                        for name in names {
+                            if noted.protocols.len() < config.max_protocols as usize && !noted.protocols.contains(&name) {
+                                noted.protocols.push(name);
+                            }
+                        }
+                        noted.protocols.sort();
+                        noted.agent = agent;
+                        noted.keep = now + config.connected_ttl;
+                    });
+                }
+                Op::Rtt(peer, rtt) => {
+                    let rtt = Duration::from_millis(rtt);
+                    store.rtt(PeerIx(peer), rtt);
+                    if model.connected.contains(&peer) || model.peers.contains_key(&peer) {
+                        model.touch(peer, now, |_, noted| noted.rtt = Some(rtt));
+                    }
+                }
+                Op::Outcome(peer, port, ok) => {
+                    store.outcome(now, PeerIx(peer), &place(port), ok);
+                    model.touch(peer, now, |config, noted| {
+                        if ok {
+                            Model::tell(noted, now, port, Source::Connected, now + config.connected_ttl);
+                        }
+                        if let Some(record) = noted.addresses.iter_mut().find(|record| record.address == place(port)) {
+                            let outcome = if ok { AddressOutcome::Connected } else { AddressOutcome::Failed };
+                            record.last = Some((now, outcome));
+                            record.failures = if ok { 0 } else { record.failures + 1 };
+                        }
+                    });
+                }
+                Op::Connected(peer, connected) => {
+                    store.set_connected(now, PeerIx(peer), connected);
+                    let was = model.connected.contains(&peer);
+                    model.connected.retain(|known| *known != peer);
+                    if connected {
+                        model.connected.push(peer);
+                        model.order.retain(|known| *known != peer);
+                    } else if was && model.peers.contains_key(&peer) {
+                        model.touch(peer, now, |config, noted| {
+                            noted.keep = now + config.connected_ttl;
+                            let moment = |record: &AddressRecord| {
+                                record.last.filter(|(_, outcome)| *outcome == AddressOutcome::Connected).map(|(at, _)| at)
+                            };
+                            let last = noted.addresses.iter().filter_map(moment).max();
+                            for record in &mut noted.addresses {
+                                if last.is_some() && moment(record) == last {
+                                    record.until = record.until.max(now + config.connected_ttl);
+                                }
+                            }
+                        });
+                    }
+                }
+                Op::Wait(wait) => {
+                    let until = now + secs(wait);
+                    while store.deadline() <= until {
+                        now = now.max(store.deadline());
+                        store.on_timeout(now);
+                        prop_assert!(store.deadline() > now);
+                        model.pass(now);
+                        compare(&store, &model)?;
+                    }
+                    now = until;
+                }
+            }
+            compare(&store, &model)?;
+        }
+        let blank = blanks(&mut store);
+        let unknown: Vec<u32> =
+            (0..6).filter(|peer| !model.peers.contains_key(peer) && !model.connected.contains(peer)).collect();
+        prop_assert!(blank.iter().all(|peer| unknown.contains(peer)));
+    }
+}
