@@ -33,6 +33,17 @@ fn show(manager: &mut ConnectionManager) {
     }
 }
 
+/// Lets time pass, from deadline to deadline.
+fn pass(manager: &mut ConnectionManager, now: &mut Time, time: Duration) {
+    let end = *now + time;
+    while manager.deadline() <= end {
+        *now = manager.deadline();
+        manager.on_timeout(*now);
+        show(manager);
+    }
+    *now = end;
+}
+
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let mut config = Config::default();
     config.worth.low = 3;
@@ -50,15 +61,14 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     manager.handle(now, Input::Protect { peer: peer(1), reason: "relay" })?;
     show(&mut manager);
 
-    println!("\nA minute later:");
-    while manager.deadline() <= Time::ZERO + Duration::from_secs(61) {
-        now = manager.deadline();
-        for n in 1..=2 {
-            println!("  {}", manager.explain(&peer(n)));
-        }
-        manager.on_timeout(now);
-        show(&mut manager);
+    println!("\nHalf a minute later, why would they stay or go?");
+    pass(&mut manager, &mut now, Duration::from_secs(30));
+    for n in 1..=2 {
+        println!("  {}", manager.explain(&peer(n)));
     }
+
+    println!("\nA minute later:");
+    pass(&mut manager, &mut now, Duration::from_secs(35));
 
     println!("\nMore come, up to the hard cap of 6 and beyond:");
     for n in 6..=9 {

@@ -155,7 +155,7 @@ pub enum Event {
         /// What was tried, and what came of each address.
         report: Box<DialReport>,
     },
-    /// A trim was done.
+    /// A trim was done. Of several in a row that could close nothing, only the first is told.
     Trimmed {
         /// Connections that were asked to close.
         closed: u32,

@@ -11,4 +11,4 @@ mod tests;
 
 pub use config::{KeepAliveConfig, ReconnectConfig};
 pub(crate) use ping::{AliveAction, KeepAlive};
-pub(crate) use reconnect::{Full, Reconnect, ReconnectAction};
+pub(crate) use reconnect::{Reconnect, ReconnectAction};

@@ -99,7 +99,7 @@ impl KeepAlive {
             self.rows.resize(len, ABSENT);
         }
         let Some(row) = self.rows.get_mut(conn.0 as usize) else { return };
-        *row = Row { since: now, used: now, rtt: NO_RTT, state: State::Quiet, flags: row.flags & IN_DUE };
+        *row = Row { since: now, used: now, state: State::Quiet, ..*row };
         self.arm(now, conn);
     }
 

@@ -247,7 +247,8 @@ impl Reconnect {
 
     /// The delay after this many tries failed.
     fn delay(&self, tries: u32) -> Duration {
-        let doubled = 1u32.checked_shl(tries).map_or(Duration::MAX, |times| self.config.first_delay.saturating_mul(times));
+        let doubled =
+            1u32.checked_shl(tries).map_or(Duration::MAX, |times| self.config.first_delay.saturating_mul(times));
         let delay = doubled.min(self.config.max_delay);
         let draw = self.seed.derive("reconnect", self.count);
         let [low, high, ..] = *draw.as_bytes();

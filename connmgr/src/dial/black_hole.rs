@@ -7,8 +7,8 @@
 //!      +--------------------------------------------------------+
 //!              a success, or the network changed: begin anew
 //! ```
-//! go-libp2p's documented behaviour: of the last 100 dials at least 5 must succeed, else only each 100th is made. A black hole is there or
-//! it isn't, so one success is enough to open again.
+//! go-libp2p's documented behaviour: of the last 100 dials at least 5 must succeed, else only each 100th is made. A black hole
+//! is there or it isn't, so one success is enough to open again.
 //!
 //! Only direct dials beyond this site count, and only they are held back: nothing on the way to a private address is a
 //! provider's, and a relayed one says something about the relay.

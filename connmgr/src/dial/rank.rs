@@ -22,7 +22,7 @@ use tidewire_core::{Component, Multiaddr, PeerId, Reach, Transport};
 pub struct Ranked {
     /// Where.
     pub address: Multiaddr,
-    /// How long after the beginning of the job. The first one's is zero, but for a relayed one behind public ones.
+    /// How long after the first one, whose delay is zero.
     pub delay: Duration,
 }
 
@@ -50,7 +50,7 @@ pub struct Ranked {
 /// | TCP: the first | 1 step after the last QUIC; 0 without QUIC |
 /// | TCP: the second, the best IPv4 one if the first is IPv6 | 1 step after the first |
 /// | TCP: the rest | 2 steps after the first if these two differ in family, else 1 step |
-/// | the others | 1 s (private 100 ms) after the last QUIC or TCP; 0 if the peer has neither, in any group |
+/// | the others | 1 s (private 100 ms) after the last QUIC or TCP of the group; 0 if no direct address is either (of relayed ones: no relayed one) |
 ///
 /// QUIC is `quic-v1`, `quic` and `webtransport`; TCP is `tcp`, `ws` and `wss`. Both are ranked by, in this order:
 /// WebTransport last; IPv6 first; QUIC draft 29 last; low port first (high ones tend to be a NAT's); plain TCP before
@@ -60,13 +60,18 @@ pub struct Ranked {
 /// a `quic-v1`, and `ws` and `wss` at the host and port of a plain `tcp`. (go-libp2p never dials second choices. Here
 /// they come last, since what is in the way of one protocol may let the other pass.)
 ///
-/// Names are not resolved here: `dns6` counts as IPv6, `dns`, `dns4` and `dnsaddr` as IPv4; an IPv4 address in IPv6 clothes is one.
+/// Names are not resolved here: `dns6` counts as IPv6, `dns`, `dns4` and `dnsaddr` as IPv4. An IPv4 address in IPv6 clothes
+/// is one.
 ///
 /// ```
 /// use tidewire_connmgr::dial::{Delays, rank};
 ///
 /// let at = |text: &str| text.parse().unwrap();
-/// let addresses = [at("/ip4/198.51.100.7/tcp/4001"), at("/ip4/198.51.100.7/udp/4001/quic-v1"), at("/ip6/2001:db8::7/udp/4001/quic-v1")];
+/// let addresses = [
+///     at("/ip4/198.51.100.7/tcp/4001"),
+///     at("/ip4/198.51.100.7/udp/4001/quic-v1"),
+///     at("/ip6/2001:db8::7/udp/4001/quic-v1"),
+/// ];
 /// let ranked = rank(&addresses, &Delays::default());
 /// let lines: Vec<_> = ranked.iter().map(|next| format!("{:?} {}", next.delay, next.address)).collect();
 /// assert_eq!(lines, [
@@ -76,15 +81,21 @@ pub struct Ranked {
 /// ]);
 /// ```
 pub fn rank(addresses: &[Multiaddr], delays: &Delays) -> Vec<Ranked> {
-    let mut entries: Vec<Entry> = without_duplicates(addresses).into_iter().map(Entry::new).collect();
+    let mut entries: Vec<Entry<'_>> = without_duplicates(addresses).into_iter().map(Entry::new).collect();
     mark_second_choices(&mut entries);
     entries.sort_by(|left, right| left.rank().cmp(&right.rank()));
 
     let has_public = entries.iter().any(|entry| entry.group == Group::Public);
-    let has_steps = entries.iter().any(|entry| matches!(entry.class, Class::Quic | Class::Tcp));
+    let has_steps = |relayed: bool| {
+        let mut alike = entries.iter().filter(|entry| (entry.group == Group::Relayed) == relayed);
+        alike.any(|entry| matches!(entry.class, Class::Quic | Class::Tcp))
+    };
+    let (direct_steps, relayed_steps) = (has_steps(false), has_steps(true));
     let mut ranked = Vec::with_capacity(entries.len());
     for group in entries.chunk_by_mut(|left, right| left.group == right.group) {
-        let Some(pace) = group.first().map(|first| Pace::new(first.group, has_public, delays)) else { continue };
+        let Some(name) = group.first().map(|first| first.group) else { continue };
+        let pace = Pace::new(name, has_public, delays);
+        let has_steps = if name == Group::Relayed { relayed_steps } else { direct_steps };
         let mut last = None;
         for run in group.chunk_by_mut(|left, right| left.class == right.class) {
             let Some(class) = run.first().map(|first| first.class) else { continue };
@@ -290,7 +301,8 @@ fn mark_second_choices(entries: &mut [Entry<'_>]) {
         .collect();
     first.sort_unstable();
     for entry in entries {
-        let second = matches!(entry.transport, Transport::Quic | Transport::WebTransport | Transport::Ws | Transport::Wss);
+        let second =
+            matches!(entry.transport, Transport::Quic | Transport::WebTransport | Transport::Ws | Transport::Wss);
         if second && first.binary_search(&(entry.class, entry.endpoint())).is_ok() {
             entry.class = Class::Other;
         }

@@ -147,11 +147,19 @@ pub enum DialFailure {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Connected(connection) => write!(f, "it became connection {connection}, which is relayed, and only a direct one would do"),
+            Outcome::Connected(connection) => {
+                write!(f, "it became connection {connection}, which is relayed, and only a direct one would do")
+            }
             Outcome::Failed(fault) => fault.fmt(f),
-            Outcome::Aborted => f.write_str("aborted: another was faster, nobody waited any longer, or the time was over"),
-            Outcome::NotTried => f.write_str("not tried: another was faster, nobody waited any longer, or the time was over"),
-            Outcome::Backoff { remaining } => write!(f, "not tried: it failed a short time ago, and is left alone for {remaining:.1?} more"),
+            Outcome::Aborted => {
+                f.write_str("aborted: another was faster, nobody waited any longer, or the time was over")
+            }
+            Outcome::NotTried => {
+                f.write_str("not tried: another was faster, nobody waited any longer, or the time was over")
+            }
+            Outcome::Backoff { remaining } => {
+                write!(f, "not tried: it failed a short time ago, and is left alone for {remaining:.1?} more")
+            }
             Outcome::BlackHole { kind } => write!(f, "not tried: dials over {kind} fail on this network"),
             Outcome::Denied { why } => write!(f, "forbidden: {why}"),
             Outcome::Relayed => f.write_str("not tried: it is relayed, and only a direct connection will do"),

@@ -72,14 +72,14 @@ impl ConnectionManager {
         self.reconnect.keep(self.now, peer, on, connected).map_err(|full| Misuse::TooManyKept(full.0))
     }
 
-    pub(super) fn deny(&mut self, rule: GateRule, why: &str) -> Result<(), Misuse> {
+    pub(super) fn deny(&mut self, rule: &GateRule, why: &str) -> Result<(), Misuse> {
         let why = super::connections::cut(why);
         self.dialer.gate_mut().deny(rule.clone(), &why)?;
-        let forbidden = |remote: &Multiaddr, this: &Self| match &rule {
+        let forbidden = |remote: &Multiaddr, this: &Self| match rule {
             GateRule::Subnet(..) => remote.ip().is_some_and(|ip: IpAddr| this.dialer.gate().ip(ip).is_some()),
             _ => false,
         };
-        if let GateRule::Peer(peer) = &rule {
+        if let GateRule::Peer(peer) = rule {
             self.end_job(*peer, DialFailure::Denied(why.clone()));
             self.reconnect.stopped(peer);
             if let Some(ix) = self.book.find(peer) {
@@ -115,8 +115,7 @@ impl ConnectionManager {
         self.shut_down = true;
         self.tell_dialer(DialInput::Shutdown);
         self.reconnect.clear();
-        let all: Vec<(ConnIx, bool)> =
-            self.book.connections().map(|(ix, entry)| (ix, entry.peer.is_some())).collect();
+        let all: Vec<(ConnIx, bool)> = self.book.connections().map(|(ix, entry)| (ix, entry.peer.is_some())).collect();
         for (ix, established) in all {
             if established {
                 self.begin_close(ix, CloseReason::Shutdown);

@@ -90,7 +90,7 @@ impl ConnectionManager {
                 }
                 self.enter(newcomer, connection, peer, role, limited);
             }
-            Err(reason) => self.turn_away(newcomer, connection, peer, reason),
+            Err(reason) => self.turn_away(&newcomer, connection, peer, reason),
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl ConnectionManager {
         })
     }
 
-    fn turn_away(&mut self, newcomer: Newcomer, connection: ConnectionId, peer: PeerId, reason: RefuseReason) {
+    fn turn_away(&mut self, newcomer: &Newcomer, connection: ConnectionId, peer: PeerId, reason: RefuseReason) {
         if newcomer.is_pending() {
             self.limits.end_pending(newcomer.direction, Self::counted_ip(&newcomer.remote));
         }

@@ -58,6 +58,8 @@ pub struct ConnectionManager {
     pair_times: Heap<Time>,
     /// Pairs that were told something since they were asked last.
     touched_pairs: Vec<PeerIx>,
+    /// The last trim found nobody whom it could close, and that was told.
+    idle_trim: bool,
     /// Dials that count as pending.
     dials: BTreeMap<DialId, PendingDial>,
     /// No dial of this number or above was made yet.
@@ -94,6 +96,7 @@ impl ConnectionManager {
             pairs: BTreeMap::new(),
             pair_times: Heap::new(),
             touched_pairs: Vec::new(),
+            idle_trim: false,
             dials: BTreeMap::new(),
             next_dial: 0,
             next_own_request: OWN_REQUESTS,
@@ -249,7 +252,7 @@ impl ConnectionManager {
             Input::Bump { peer, tag, bump } => self.bump(peer, tag, bump),
             Input::Unbump { peer, tag } => self.unbump(peer, tag),
             Input::KeepAlive { peer, on } => self.keep_alive(peer, on),
-            Input::Deny { rule, why } => self.deny(rule, why),
+            Input::Deny { rule, why } => self.deny(&rule, why),
             Input::Allow { rule } => self.allow(&rule),
             Input::Close { connection, why } => self.close(connection, why),
             Input::Disconnect { peer, why } => self.disconnect(peer, why),

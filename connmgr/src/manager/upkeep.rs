@@ -80,7 +80,11 @@ impl ConnectionManager {
             self.close_peer(*peer, &reason);
         }
         let Trim { closed, of, protected, in_grace, .. } = *trim;
-        self.tell(Event::Trimmed { closed, of, protected, in_grace });
+        let idle = closed == 0;
+        if !(idle && self.idle_trim) {
+            self.tell(Event::Trimmed { closed, of, protected, in_grace });
+        }
+        self.idle_trim = idle;
     }
 
     /// Peers about whom a part forgot what it knew.

@@ -151,7 +151,11 @@ impl ConnectionManager {
 
     /// Connected peers, in no particular order that means anything, but the same in every run.
     pub fn connected_peers(&self) -> impl Iterator<Item = PeerId> {
-        self.book.peers().filter_map(|ix| self.book.peer(ix)).filter(|entry| entry.established > 0).map(|entry| entry.id)
+        self.book
+            .peers()
+            .filter_map(|ix| self.book.peer(ix))
+            .filter(|entry| entry.established > 0)
+            .map(|entry| entry.id)
     }
 
     /// All connections, pending ones included.
@@ -248,7 +252,7 @@ impl ConnectionManager {
         Counts {
             connected_peers: book.connected_peers,
             known_peers: book.peers,
-            dialed_peers: u32::try_from(self.dialer.counts().jobs).unwrap_or(u32::MAX),
+            dialed_peers: self.dialer.counts().jobs,
             limits: self.limits.counts(),
         }
     }

@@ -114,11 +114,11 @@ impl PeerMetadata {
     }
 
     /// An address was dialed. One that isn't known, or no longer, is learnt if the peer was there.
-    pub(super) fn dialed(&mut self, config: &MetadataConfig, now: Time, address: Multiaddr, ok: bool) {
+    pub(super) fn dialed(&mut self, config: &MetadataConfig, now: Time, address: &Multiaddr, ok: bool) {
         if ok {
             self.told(config, now, address.clone(), Source::Connected, now + config.connected_ttl);
         }
-        if let Some(record) = self.addresses.iter_mut().find(|record| record.address == address) {
+        if let Some(record) = self.addresses.iter_mut().find(|record| record.address == *address) {
             let outcome = if ok { AddressOutcome::Connected } else { AddressOutcome::Failed };
             record.last = Some((now, outcome));
             record.failures = if ok { 0 } else { record.failures.saturating_add(1) };

@@ -106,7 +106,7 @@ impl Store {
     /// An address of the peer was dialed: `ok` if a connection to this very peer came of it.
     pub(crate) fn outcome(&mut self, now: Time, peer: PeerIx, address: &Multiaddr, ok: bool) {
         let Some(address) = short(&self.config, address) else { return };
-        self.change(peer, |config, entry| entry.peer.dialed(config, now, address, ok));
+        self.change(peer, |config, entry| entry.peer.dialed(config, now, &address, ok));
     }
 
     /// What is remembered about a peer.

@@ -3,13 +3,13 @@
 use super::record::{AddressOutcome, PeerMetadata};
 use super::{AddressRecord, MetadataConfig, Source, Store};
 use crate::table::PeerIx;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
 use core::time::Duration;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::format;
-use std::string::{String, ToString};
-use std::vec;
-use std::vec::Vec;
 use tidewire_core::{Multiaddr, PeerId, Time};
 
 const P: PeerIx = PeerIx(0);
@@ -99,7 +99,12 @@ fn an_address_keeps_its_strongest_source_its_first_moment_and_its_longest_time()
     tell(&mut store, at(10), P, with_id, Source::Hearsay, 100);
     tell(&mut store, at(20), P, place(1), Source::Signed, 5);
     let expected = AddressRecord {
-        address: place(1), source: Source::Signed, since: at(0), until: at(110), last: None, failures: 0,
+        address: place(1),
+        source: Source::Signed,
+        since: at(0),
+        until: at(110),
+        last: None,
+        failures: 0,
     };
     assert_eq!(store.get(P).unwrap().addresses(), [expected]);
 }
@@ -193,7 +198,9 @@ fn the_round_trip_time_is_taken_of_connected_and_of_known_peers() {
     store.rtt(P, secs(1));
     assert!(store.is_blank(P));
     store.set_connected(at(0), P, true);
-    for (given, kept) in [(Duration::from_millis(30), Duration::from_millis(30)), (Duration::ZERO, Duration::from_micros(1))] {
+    for (given, kept) in
+        [(Duration::from_millis(30), Duration::from_millis(30)), (Duration::ZERO, Duration::from_micros(1))]
+    {
         store.rtt(P, given);
         assert_eq!(store.get(P).unwrap().rtt(), Some(kept));
     }
@@ -436,7 +443,8 @@ impl Model {
             let least = if value(&ranked[0]) == value(&newcomer) { newcomer } else { ranked[0].clone() };
             noted.addresses.retain(|record| record.address != least.address);
         }
-        let empty = noted.addresses.is_empty() && noted.protocols.is_empty() && noted.agent.is_none() && noted.rtt.is_none();
+        let empty =
+            noted.addresses.is_empty() && noted.protocols.is_empty() && noted.agent.is_none() && noted.rtt.is_none();
         self.order.retain(|known| *known != peer);
         if empty {
             self.peers.remove(&peer);

@@ -72,8 +72,13 @@ impl Definitions {
             Some(known) => known,
             None => {
                 let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-                let fresh =
-                    Definition { name: SmolStr::new(name), decay: tag.decay, interval, since: now, members: Vec::new() };
+                let fresh = Definition {
+                    name: SmolStr::new(name),
+                    decay: tag.decay,
+                    interval,
+                    since: now,
+                    members: Vec::new(),
+                };
                 match self.slots.get_mut(free) {
                     Some(slot) => *slot = Some(fresh),
                     None => self.slots.push(Some(fresh)),
@@ -149,21 +154,19 @@ impl Definitions {
 
     /// Heap bytes. Linear in the number of definitions, which has a cap.
     pub(super) fn memory_used(&self) -> usize {
-        self.slots.capacity() * mem::size_of::<Option<Definition>>()
+        self.slots.capacity() * size_of::<Option<Definition>>()
             + self.steps.memory_used()
             + self
                 .slots
                 .iter()
                 .flatten()
-                .map(|known| known.members.capacity() * mem::size_of::<u32>() + name_bytes(&known.name))
+                .map(|known| known.members.capacity() * size_of::<u32>() + name_bytes(&known.name))
                 .sum::<usize>()
     }
 
     fn schedule(&mut self, now: Time, definition: u32) {
-        let next = self
-            .get(definition)
-            .filter(|known| !known.members.is_empty() && known.decay != Decay::None)
-            .map(|known| {
+        let next =
+            self.get(definition).filter(|known| !known.members.is_empty() && known.decay != Decay::None).map(|known| {
                 let steps = (nanos(now.since(known.since)) / known.interval).saturating_add(1);
                 known.since + Duration::from_nanos(steps.saturating_mul(known.interval))
             });

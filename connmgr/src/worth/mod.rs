@@ -259,7 +259,8 @@ impl Worth {
     /// A peer's tags: name, value, whether it decays.
     pub(crate) fn tags(&self, peer: PeerIx) -> impl Iterator<Item = (&str, i32, bool)> {
         let details = self.details(peer);
-        let plain = details.into_iter().flat_map(|details| &details.tags).map(|(name, value)| (name.as_str(), *value, false));
+        let plain =
+            details.into_iter().flat_map(|details| &details.tags).map(|(name, value)| (name.as_str(), *value, false));
         let decaying = details.into_iter().flat_map(|details| &details.decaying).filter_map(|tag| {
             let definition = self.definitions.get(tag.definition)?;
             Some((definition.name.as_str(), tag.value, true))
@@ -302,14 +303,14 @@ impl Worth {
 
     /// Heap bytes. Linear in the number of definitions, which has a cap.
     pub(crate) fn memory_used(&self) -> usize {
-        self.entries.capacity() * mem::size_of::<Entry>()
+        self.entries.capacity() * size_of::<Entry>()
             + self.candidates.memory_used()
             + self.grace.memory_used()
             + self.early.memory_used()
             + self.early_values.memory_used()
             + self.absent.memory_used()
             + self.definitions.memory_used()
-            + self.blank.capacity() * mem::size_of::<u32>()
+            + self.blank.capacity() * size_of::<u32>()
             + self.details_bytes
     }
 

@@ -53,7 +53,9 @@ impl Details {
                 }
                 return;
             }
-            (TagChange::Set(value), _) | (TagChange::Upsert { absent: value, .. } | TagChange::Add(value), None) => value,
+            (TagChange::Set(value), _) | (TagChange::Upsert { absent: value, .. } | TagChange::Add(value), None) => {
+                value
+            }
             (TagChange::Add(add) | TagChange::Upsert { add, .. }, Some((_, value))) => value.saturating_add(add),
         };
         match known {
@@ -72,10 +74,10 @@ impl Details {
 
     /// Heap bytes, the box included.
     pub(super) fn memory_used(&self) -> usize {
-        mem::size_of::<Details>()
-            + self.tags.capacity() * mem::size_of::<(SmolStr, i32)>()
-            + self.decaying.capacity() * mem::size_of::<Decaying>()
-            + self.protections.capacity() * mem::size_of::<SmolStr>()
+        size_of::<Details>()
+            + self.tags.capacity() * size_of::<(SmolStr, i32)>()
+            + self.decaying.capacity() * size_of::<Decaying>()
+            + self.protections.capacity() * size_of::<SmolStr>()
             + self.tags.iter().map(|(name, _)| name_bytes(name)).sum::<usize>()
             + self.protections.iter().map(name_bytes).sum::<usize>()
     }
@@ -83,7 +85,7 @@ impl Details {
 
 /// Heap bytes of a name: the text and two reference counts, if it is too long to lie in place.
 pub(super) fn name_bytes(name: &SmolStr) -> usize {
-    if name.is_heap_allocated() { name.len() + 2 * mem::size_of::<usize>() } else { 0 }
+    if name.is_heap_allocated() { name.len() + 2 * size_of::<usize>() } else { 0 }
 }
 
 pub(super) fn saturate(value: i64) -> i32 {

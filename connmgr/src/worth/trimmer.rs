@@ -134,12 +134,7 @@ impl Worth {
         self.pass(now);
         self.end_graces(now);
         self.silent_until = now + self.config.silence;
-        Trim {
-            of: self.sums.total(),
-            protected: self.sums.protected,
-            in_grace: self.sums.grace,
-            ..Trim::default()
-        }
+        Trim { of: self.sums.total(), protected: self.sums.protected, in_grace: self.sums.grace, ..Trim::default() }
     }
 
     fn add_victim(&mut self, trim: &mut Trim, peer: u32) {

@@ -2,12 +2,12 @@
 
 use crate::alive::{AliveAction, KeepAlive, KeepAliveConfig};
 use crate::table::ConnIx;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::time::Duration;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::format;
-use std::vec;
-use std::vec::Vec;
 use tidewire_core::Time;
 
 const A: ConnIx = ConnIx(0);
@@ -67,7 +67,8 @@ fn the_next_ping_comes_one_interval_after_the_answer() {
 #[test]
 fn the_time_for_an_answer_follows_the_round_trip_time_within_its_bounds() {
     // js-libp2p: 1.2 times the round-trip time, 5 s at least, 60 s at most.
-    for (rtt, timeout) in [(0, 5_000), (20, 5_000), (4_166, 5_000), (5_000, 6_000), (10_000, 12_000), (55_000, 60_000)] {
+    for (rtt, timeout) in [(0, 5_000), (20, 5_000), (4_166, 5_000), (5_000, 6_000), (10_000, 12_000), (55_000, 60_000)]
+    {
         let mut alive = alive();
         alive.opened(at(0), A);
         alive.ask(at(0), A);
@@ -107,10 +108,11 @@ fn the_round_trip_time_is_smoothed_as_rfc_6298_does() {
     alive.opened(at(0), A);
     assert_eq!(alive.rtt(A), None);
     let mut expected = None;
-    for rtt in [100.0, 200.0, 50.0, 50.0, 1_000.0, 0.0] {
+    for millis in [100, 200, 50, 50, 1_000, 0u32] {
+        let rtt = f64::from(millis);
         alive.ask(at(0), A);
         drain(&mut alive);
-        alive.pong(at(0), A, ms(rtt as u64));
+        alive.pong(at(0), A, ms(u64::from(millis)));
         expected = Some(expected.map_or(rtt, |old: f64| old * 7.0 / 8.0 + rtt / 8.0));
         let got = alive.rtt(A).unwrap().as_secs_f64() * 1e3;
         assert!((got - expected.unwrap()).abs() < 0.01, "{got} instead of {expected:?}");
@@ -324,7 +326,9 @@ struct Model {
 impl Model {
     fn timeout(&self, noted: &Noted) -> Duration {
         let max = self.config.ping_timeout_max;
-        noted.rtt.map_or(max, |micros| (Duration::from_micros(micros * 12 / 10)).clamp(self.config.ping_timeout_min, max))
+        noted
+            .rtt
+            .map_or(max, |micros| (Duration::from_micros(micros * 12 / 10)).clamp(self.config.ping_timeout_min, max))
     }
 
     /// When the next thing is due on it, and what.

@@ -1,12 +1,13 @@
 //! Redialing: tables, then random sequences beside a model that knows the rules but not the jitter.
 
-use crate::alive::{Full, Reconnect, ReconnectAction, ReconnectConfig};
+use crate::alive::reconnect::Full;
+use crate::alive::{Reconnect, ReconnectAction, ReconnectConfig};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::time::Duration;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::string::String;
-use std::vec;
-use std::vec::Vec;
 use tidewire_core::{PeerId, Seed, Time};
 
 fn secs(secs: u64) -> Duration {
@@ -25,7 +26,6 @@ fn reconnect(config: ReconnectConfig) -> Reconnect {
     Reconnect::new(config, Seed::new([3; 32]))
 }
 
-/// Dials and the like, as text.
 fn drain(reconnect: &mut Reconnect) -> Vec<ReconnectAction> {
     core::iter::from_fn(|| reconnect.poll()).collect()
 }
@@ -75,7 +75,8 @@ fn a_lost_peer_is_tried_with_doubling_delays_and_then_given_up_once() {
 #[test]
 fn the_delays_differ_by_jitter_and_the_same_seed_gives_the_same() {
     let run = |seed| {
-        let mut reconnect = Reconnect::new(ReconnectConfig { max_peers: 99, ..ReconnectConfig::default() }, Seed::new(seed));
+        let mut reconnect =
+            Reconnect::new(ReconnectConfig { max_peers: 99, ..ReconnectConfig::default() }, Seed::new(seed));
         (0..50).for_each(|number| lost(&mut reconnect, at(0), number));
         let mut times = vec![];
         while !reconnect.deadline().is_never() {
@@ -204,7 +205,7 @@ fn a_new_network_brings_every_turn_at_once_and_all_tries_again() {
     reconnect.dial_failed(at(2_000), &peer(1), "unreachable");
     reconnect.network_changed(at(2_001));
     let mut dials = drain(&mut reconnect);
-    dials.sort_by_key(|action| std::format!("{action:?}"));
+    dials.sort_by_key(|action| alloc::format!("{action:?}"));
     assert_eq!(dials, [dial(1, 1), dial(2, 1)]);
     // The one under way was begun on the network before: it doesn't count.
     reconnect.dial_failed(at(2_100), &peer(3), "unreachable");
@@ -298,11 +299,18 @@ fn op() -> impl Strategy<Value = Op> {
 /// What a person would write down about one peer.
 #[derive(Clone, Debug, PartialEq)]
 enum Noted {
-    Connected { stopped: bool },
+    Connected {
+        stopped: bool,
+    },
     /// Its turn comes between these.
-    Waiting { from: Time, to: Time },
+    Waiting {
+        from: Time,
+        to: Time,
+    },
     Dialing,
-    GivenUp { told: bool },
+    GivenUp {
+        told: bool,
+    },
     Quiet,
 }
 
@@ -354,7 +362,10 @@ impl Model {
         for (noted, _) in self.peers.values() {
             prop_assert!(*noted != Noted::GivenUp { told: false }, "it was not told");
             if let Noted::Waiting { to, .. } = noted {
-                prop_assert!(*to > now || self.dialing() == self.config.at_once, "a place is free, and nobody takes it");
+                prop_assert!(
+                    *to > now || self.dialing() == self.config.at_once,
+                    "a place is free, and nobody takes it"
+                );
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 use super::*;
+use alloc::vec::Vec;
 use proptest::prelude::*;
-use std::vec::Vec;
 
 fn config() -> DialConfig {
     DialConfig { backoff_jitter: 0, ..DialConfig::default() }

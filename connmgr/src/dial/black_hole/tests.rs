@@ -1,6 +1,6 @@
 use super::*;
+use alloc::vec::Vec;
 use proptest::prelude::*;
-use std::vec::Vec;
 
 const UDP4: &str = "/ip4/1.2.3.4/udp/1/quic-v1";
 const UDP6: &str = "/ip6/1::2/udp/1/quic-v1";

@@ -1,7 +1,7 @@
 use super::*;
+use alloc::string::ToString;
 use proptest::prelude::*;
 use std::format;
-use std::string::ToString;
 
 const RELAY: &str = "12D3KooWHwXSqqkBuwUWM3zFkxWWBBHkPR2DHMfVwc2eFq4TUXBk";
 
@@ -95,7 +95,8 @@ fn a_subnet_forbids_the_addresses_within_it() {
 #[test]
 fn of_several_subnets_the_longest_prefix_gives_the_reason() {
     let mut gate = gate(8);
-    for (rule, why) in [("1.2.0.0/16", "site"), ("1.2.3.4/32", "host"), ("1.0.0.0/8", "provider"), ("9.9.9.0/24", "x")] {
+    for (rule, why) in [("1.2.0.0/16", "site"), ("1.2.3.4/32", "host"), ("1.0.0.0/8", "provider"), ("9.9.9.0/24", "x")]
+    {
         gate.deny(subnet(rule), why).unwrap();
     }
     let why = |gate: &Gate, address| gate.ip(ip(address)).map(SmolStr::to_string);
@@ -195,7 +196,8 @@ fn memory_comes_back_when_rules_go() {
 fn network() -> impl Strategy<Value = (IpAddr, u8)> {
     // Few bits vary, so that networks lie within each other.
     let v4 = (0u32..64, 24u8..=32).prop_map(|(low, prefix)| (IpAddr::V4(Ipv4Addr::from(0x0102_0300 | low)), prefix));
-    let v6 = (0u128..64, 120u8..=128).prop_map(|(low, prefix)| (IpAddr::V6(Ipv6Addr::from((0x2001 << 112) | low)), prefix));
+    let v6 =
+        (0u128..64, 120u8..=128).prop_map(|(low, prefix)| (IpAddr::V6(Ipv6Addr::from((0x2001 << 112) | low)), prefix));
     prop_oneof![v4, v6]
 }
 

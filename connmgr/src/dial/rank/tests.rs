@@ -1,7 +1,7 @@
 use super::*;
+use alloc::string::String;
 use proptest::prelude::*;
 use std::format;
-use std::string::String;
 
 const PEER: &str = "12D3KooWGQmdpzHXCqLno4mMxWXKNFQHASBeF99gTm2JR8Vu5Bdc";
 const OTHER: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
@@ -78,12 +78,7 @@ fn webtransport_ranks_behind_quic() {
 #[test]
 fn tcp_alone_begins_at_once() {
     check(&["0 /ip4/1.2.3.4/tcp/1", "250 /ip4/1.2.3.4/tcp/2", "250 /ip4/1.2.3.4/tcp/3"]);
-    check(&[
-        "0 /ip6/1::2/tcp/1",
-        "250 /ip4/1.2.3.5/tcp/1",
-        "500 /ip4/1.2.3.4/tcp/2",
-        "500 /ip4/1.2.3.4/tcp/3",
-    ]);
+    check(&["0 /ip6/1::2/tcp/1", "250 /ip4/1.2.3.5/tcp/1", "500 /ip4/1.2.3.4/tcp/2", "500 /ip4/1.2.3.4/tcp/3"]);
 }
 
 #[test]
@@ -99,12 +94,7 @@ fn tcp_begins_a_step_after_the_last_quic() {
         "1250 /ip4/1.2.3.4/tcp/2",
         "1250 /ip4/1.2.3.4/tcp/3",
     ]);
-    check(&[
-        "0 /ip4/1.2.3.4/udp/1/quic-v1",
-        "250 /ip6/1::2/tcp/1",
-        "500 /ip4/1.2.3.5/tcp/1",
-        "750 /ip4/1.2.3.4/tcp/2",
-    ]);
+    check(&["0 /ip4/1.2.3.4/udp/1/quic-v1", "250 /ip6/1::2/tcp/1", "500 /ip4/1.2.3.5/tcp/1", "750 /ip4/1.2.3.4/tcp/2"]);
     check(&[
         "0 /ip4/1.2.3.4/udp/1/quic-v1",
         "250 /ip4/1.2.3.5/tcp/1",
@@ -190,6 +180,8 @@ fn the_others_begin_at_once_when_there_is_nothing_else() {
     check(&["0 /ip4/1.2.3.4/udp/1/webrtc-direct"]);
     check(&["0 /dnsaddr/bootstrap.libp2p.io/p2p/PEER"]);
     check(&["0 /ip4/10.0.0.1/tcp/1", "1000 /ip4/1.2.3.4/udp/1/webrtc-direct"]);
+    check(&["0 /ip4/1.2.3.4/udp/1/webrtc-direct", "500 /ip4/1.2.3.4/tcp/1/p2p/RELAY/p2p-circuit/p2p/PEER"]);
+    check(&["0 /p2p/RELAY/p2p-circuit/p2p/PEER"]);
 }
 
 #[test]
@@ -234,11 +226,19 @@ fn duplicates_go_and_the_one_that_names_the_peer_stays() {
     assert_eq!(ranked(&["/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/1"]), ["0 /ip4/1.2.3.4/tcp/1"]);
     let named = format!("0 {}", at("/ip4/1.2.3.4/tcp/1/p2p/PEER"));
     assert_eq!(
-        ranked(&["/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/1/p2p/PEER", "/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/1/p2p/PEER"]),
+        ranked(&[
+            "/ip4/1.2.3.4/tcp/1",
+            "/ip4/1.2.3.4/tcp/1/p2p/PEER",
+            "/ip4/1.2.3.4/tcp/1",
+            "/ip4/1.2.3.4/tcp/1/p2p/PEER"
+        ]),
         [named]
     );
     let relayed = "/ip4/1.2.3.4/tcp/1/p2p/RELAY/p2p-circuit";
-    assert_eq!(ranked(&[relayed, &format!("{relayed}/p2p/PEER")]), [format!("0 {}", at(&format!("{relayed}/p2p/PEER")))]);
+    assert_eq!(
+        ranked(&[relayed, &format!("{relayed}/p2p/PEER")]),
+        [format!("0 {}", at(&format!("{relayed}/p2p/PEER")))]
+    );
     assert_eq!(ranked(&["/ip4/1.2.3.4/tcp/1/p2p/OTHER", "/ip4/1.2.3.4/tcp/1/p2p/PEER"]).len(), 2, "two peers");
 }
 
@@ -265,7 +265,8 @@ fn the_longest_delays_do_not_overflow() {
     let mut delays = Delays::default();
     (delays.public_quic, delays.public_tcp, delays.other, delays.relayed) =
         (Duration::MAX, Duration::MAX, Duration::MAX, Duration::MAX);
-    let addresses = ["/ip6/1::2/tcp/1", "/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/2", "/ip4/1.2.3.4/tcp/3/p2p/RELAY/p2p-circuit"];
+    let addresses =
+        ["/ip6/1::2/tcp/1", "/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/2", "/ip4/1.2.3.4/tcp/3/p2p/RELAY/p2p-circuit"];
     let ranked = rank(&addresses.map(at), &delays);
     assert_eq!(ranked.last().map(|last| last.delay), Some(Duration::MAX));
 }
@@ -390,8 +391,14 @@ fn address() -> impl Strategy<Value = Multiaddr> {
         Just(("/udp", "/quic-v1/webtransport")),
         Just(("/udp", "/webrtc-direct")),
     ];
-    let end = prop_oneof![Just(""), Just("/p2p/PEER"), Just("/p2p/RELAY/p2p-circuit"), Just("/p2p/RELAY/p2p-circuit/p2p/PEER")];
-    (host, way, 1u16..4, end).prop_map(|(host, (layer, above), port, end)| at(&format!("{host}{layer}/{port}{above}{end}")))
+    let end = prop_oneof![
+        Just(""),
+        Just("/p2p/PEER"),
+        Just("/p2p/RELAY/p2p-circuit"),
+        Just("/p2p/RELAY/p2p-circuit/p2p/PEER")
+    ];
+    (host, way, 1u16..4, end)
+        .prop_map(|(host, (layer, above), port, end)| at(&format!("{host}{layer}/{port}{above}{end}")))
 }
 
 /// When `address` is due, worked out for it alone from the tables in the docs of [`rank`], by counting who comes before it.
@@ -445,7 +452,7 @@ fn due(address: &Multiaddr, all: &[Multiaddr]) -> u64 {
         () if alternates(name) && first_v4(name) == Some(address) => step,
         () => length(name).unwrap(),
     };
-    let none_anywhere = all.iter().all(|of| class(of) == "other");
+    let none_anywhere = all.iter().all(|of| of.is_relayed() != address.is_relayed() || class(of) == "other");
     start
         + match class(address) {
             "quic" => within("quic"),
@@ -462,6 +469,7 @@ proptest! {
     fn any_set_is_ranked_as_the_tables_say(addresses in proptest::collection::vec(address(), 0..16)) {
         let ranked = rank(&addresses, &Delays::default());
         prop_assert!(ranked.is_sorted_by_key(|next| next.delay));
+        prop_assert!(ranked.first().is_none_or(|first| first.delay.is_zero()));
 
         let mut expected = addresses.clone();
         expected.sort();

@@ -1,5 +1,5 @@
 use super::*;
-use std::string::ToString;
+use alloc::string::ToString;
 use std::vec;
 
 const PEER: &str = "12D3KooWGQmdpzHXCqLno4mMxWXKNFQHASBeF99gTm2JR8Vu5Bdc";

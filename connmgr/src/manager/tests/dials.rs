@@ -153,20 +153,14 @@ fn a_peer_that_is_kept_is_dialed_again_with_doubling_delays_and_given_up_in_the_
     world.tell(Input::KeepAlive { peer: peer(1), on: true });
     world.open(1, 1, Direction::Inbound);
     world.closed(1);
-    let mut tries = 0;
-    let mut gave_up = None;
+    let (mut tries, mut gave_up) = (0, None);
     for _ in 0..4000 {
-        for action in world.wait(Duration::from_millis(500)) {
-            match action {
-                Action::Dial { dial, .. } => {
-                    tries += 1;
-                    world.tell(Input::DialFailed { dial, fault: DialFault::Gated("not now".into()) });
-                }
-                Action::Event(Event::ReconnectFailed { tries, .. }) => gave_up = Some(tries),
-                _ => {}
-            }
+        let mut actions = world.wait(Duration::from_millis(500));
+        for (dial, _) in dials(&actions) {
+            tries += 1;
+            actions.extend(world.tell(Input::DialFailed { dial, fault: DialFault::Gated("not now".into()) }));
         }
-        for event in events(&world.actions()) {
+        for event in events(&actions) {
             if let Event::ReconnectFailed { tries, .. } = event {
                 gave_up = Some(tries);
             }

@@ -41,7 +41,10 @@ fn a_second_connection_is_no_second_connected() {
     all.extend(world.closed(1));
     all.extend(world.closed(2));
     all.extend(world.open(1, 1, Direction::Inbound));
-    assert_eq!(names(&all), ["connected", "opened", "opened", "closed", "closed", "disconnected", "connected", "opened"]);
+    assert_eq!(
+        names(&all),
+        ["connected", "opened", "opened", "closed", "closed", "disconnected", "connected", "opened"]
+    );
 }
 
 #[test]

@@ -93,7 +93,10 @@ fn memory_is_reserved_in_each_scope_at_once_and_released_with_the_connection() {
     let connection = MemoryScope::Connection(ConnectionId(1));
     assert_eq!(world.manager.reserve(connection, 400), Ok(Ok(())));
     assert_eq!(world.manager.reserve(connection, 1).unwrap().unwrap_err().limit, Limit::MemoryPerConnection);
-    assert_eq!(world.manager.reserve(MemoryScope::Peer(peer(1)), 201).unwrap().unwrap_err().limit, Limit::MemoryPerPeer);
+    assert_eq!(
+        world.manager.reserve(MemoryScope::Peer(peer(1)), 201).unwrap().unwrap_err().limit,
+        Limit::MemoryPerPeer
+    );
     assert_eq!(world.manager.reserve(MemoryScope::Peer(peer(1)), 200), Ok(Ok(())));
     assert_eq!(world.manager.reserve(MemoryScope::System, 401).unwrap().unwrap_err().limit, Limit::Memory);
     assert_eq!(world.manager.counts().limits.memory, 600);
@@ -138,10 +141,10 @@ fn after_dials_that_fail_in_every_way_nothing_is_counted_any_more() {
                     role: Role::Initiator,
                     limited: false,
                 });
-                assert!(actions.contains(&Action::Refuse {
-                    connection,
-                    reason: RefuseReason::WrongPeer { expected: target }
-                }));
+                assert!(
+                    actions
+                        .contains(&Action::Refuse { connection, reason: RefuseReason::WrongPeer { expected: target } })
+                );
             }
             "cancelled" => {
                 assert_eq!(world.tell(Input::Cancel { request }), [Action::Abort { dial }]);

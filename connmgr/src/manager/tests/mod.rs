@@ -11,9 +11,9 @@ mod watermarks;
 use crate::{
     Action, By, CloseReason, Config, ConnectionId, ConnectionManager, Direction, Event, Input, Misuse, Origin, StreamId,
 };
+use alloc::format;
+use alloc::vec::Vec;
 use core::time::Duration;
-use std::format;
-use std::vec::Vec;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Role, Seed, Time};
 
 /// The peer of this number. Ours is number 0; greater numbers are larger ids.

@@ -128,7 +128,7 @@ fn an_emergency_passes_over_grace_and_protection_comes_last() {
     }
     world.tell(Input::Protect { peer: peer(2), reason: "relay" });
     let gone = closes(&world.tell(Input::Emergency));
-    assert_eq!(gone, [(3, CloseReason::Emergency), (1, CloseReason::Emergency)]);
+    assert_eq!(gone, [(1, CloseReason::Emergency), (3, CloseReason::Emergency)]);
 }
 
 #[test]
