@@ -232,7 +232,7 @@ fn slots_that_hold_nothing_have_no_effect() {
 
 // The model.
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Op {
     Intern(u32),
     Forget(u32),

@@ -53,7 +53,7 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 ///
 /// let local = Keypair::from_seed(&Seed::new([1; 32])).public().peer_id();
 /// let peer = Keypair::from_seed(&Seed::new([2; 32])).public().peer_id();
-/// let mut dialer = Dialer::new(DialConfig::default(), local, Seed::new([3; 32]));
+/// let mut dialer = Dialer::new(DialConfig::default(), local, &Seed::new([3; 32]));
 ///
 /// let addresses = ["/ip4/192.0.2.7/tcp/4001".parse()?];
 /// let request = RequestId(7);
@@ -100,10 +100,10 @@ struct Slot {
 
 impl Dialer {
     /// A dialer of the peer `local`, which it never dials. The seed gives the jitter of backoffs.
-    pub fn new(config: DialConfig, local: PeerId, seed: Seed) -> Self {
+    pub fn new(config: DialConfig, local: PeerId, seed: &Seed) -> Self {
         Dialer {
             local,
-            shared: Shared::new(config, &seed),
+            shared: Shared::new(config, seed),
             jobs: BTreeMap::new(),
             wanted: 0,
             turns: BTreeMap::new(),
@@ -325,7 +325,7 @@ impl EventMachine for Dialer {
             }
             DialInput::Failed { dial, fault } => {
                 let peer = self.peer_of(dial)?;
-                self.with(peer, |job, shared| job.failed(shared, dial, fault));
+                self.with(peer, |job, shared| job.failed(shared, dial, &fault));
             }
             DialInput::Connected { peer, connection, direct } => {
                 self.with(peer, |job, shared| job.connected(shared, connection, direct));

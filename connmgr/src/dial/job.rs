@@ -166,9 +166,9 @@ impl Job {
     }
 
     /// A dial failed.
-    pub(super) fn failed(&mut self, shared: &mut Shared, dial: DialId, fault: DialFault) {
+    pub(super) fn failed(&mut self, shared: &mut Shared, dial: DialId, fault: &DialFault) {
         if let Some((key, connected)) = self.ended(shared, dial, Outcome::Failed(fault.clone())) {
-            shared.learn(self.peer, &key, &fault, connected);
+            shared.learn(self.peer, &key, fault, connected);
         }
     }
 

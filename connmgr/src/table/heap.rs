@@ -44,11 +44,6 @@ impl<K: Copy + Ord> Heap<K> {
         self.entries.len()
     }
 
-    /// Whether the slot is in it.
-    pub(crate) fn contains(&self, slot: u32) -> bool {
-        self.place(slot).is_some()
-    }
-
     /// The slot's key.
     pub(crate) fn key(&self, slot: u32) -> Option<K> {
         self.entries.get(self.place(slot)?).map(|(key, _)| *key)

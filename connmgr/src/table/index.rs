@@ -31,25 +31,25 @@ impl Index {
     }
 
     /// The slot that holds a key.
-    pub(crate) fn find<K: Hash + Eq>(&self, key: K, key_of: impl Fn(u32) -> Option<K>) -> Option<u32> {
+    pub(crate) fn find<K: Copy + Hash + Eq>(&self, key: K, key_of: impl Fn(u32) -> Option<K>) -> Option<u32> {
         let hash = self.hash(&key);
         let is_it = |place: &Place| place.hash == hash && key_of(place.slot).is_some_and(|held| held == key);
         self.slots.find(spread(hash), is_it).map(|place| place.slot)
     }
 
     /// Adds a slot for a key that is not in the index yet.
-    pub(crate) fn add<K: Hash>(&mut self, key: K, slot: u32) {
+    pub(crate) fn add<K: Copy + Hash>(&mut self, key: K, slot: u32) {
         let hash = self.hash(&key);
         self.slots.insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
     }
 
     /// [`Index::add`], for callers that still say where the keys lie.
-    pub(crate) fn insert<K: Hash>(&mut self, key: K, slot: u32, _key_of: impl Fn(u32) -> Option<K>) {
+    pub(crate) fn insert<K: Copy + Hash>(&mut self, key: K, slot: u32, _key_of: impl Fn(u32) -> Option<K>) {
         self.add(key, slot);
     }
 
     /// Takes a slot out. It needs no entry behind it any more. Whether it was there.
-    pub(crate) fn remove<K: Hash>(&mut self, key: K, slot: u32) -> bool {
+    pub(crate) fn remove<K: Copy + Hash>(&mut self, key: K, slot: u32) -> bool {
         match self.slots.find_entry(spread(self.hash(&key)), |place| place.slot == slot) {
             Ok(entry) => {
                 entry.remove();
@@ -67,10 +67,7 @@ impl Index {
     pub(super) fn hash<K: Hash>(&self, key: &K) -> u32 {
         let mut hasher = SipHasher13::new_with_keys(self.sip.0, self.sip.1);
         key.hash(&mut hasher);
-        let hash = hasher.finish();
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half is what is meant")]
-        let upper = (hash >> 32) as u32;
-        upper
+        (hasher.finish() >> 32) as u32
     }
 }
 

@@ -68,23 +68,15 @@ impl Definitions {
     /// Defines a tag, or gives a known one another decay; its members stay.
     pub(super) fn define(&mut self, now: Time, name: &str, tag: DecayingTag, resolution: Duration) {
         let interval = round_up(tag.interval, resolution);
-        let place = match self.find(name) {
-            Some(known) => known,
-            None => {
-                let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-                let fresh = Definition {
-                    name: SmolStr::new(name),
-                    decay: tag.decay,
-                    interval,
-                    since: now,
-                    members: Vec::new(),
-                };
-                match self.slots.get_mut(free) {
-                    Some(slot) => *slot = Some(fresh),
-                    None => self.slots.push(Some(fresh)),
-                }
-                return;
+        let Some(place) = self.find(name) else {
+            let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+            let fresh =
+                Definition { name: SmolStr::new(name), decay: tag.decay, interval, since: now, members: Vec::new() };
+            match self.slots.get_mut(free) {
+                Some(slot) => *slot = Some(fresh),
+                None => self.slots.push(Some(fresh)),
             }
+            return;
         };
         if let Some(known) = self.get_mut(place) {
             known.decay = tag.decay;

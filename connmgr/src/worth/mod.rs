@@ -35,11 +35,10 @@ mod trimmer;
 
 pub use config::{Bump, Decay, DecayingTag, TagChange, TagError, WorthConfig};
 pub use explain::{Fate, Rank, Verdict};
-pub(crate) use trimmer::{Full, Trim};
+pub(crate) use trimmer::Trim;
 
 use crate::table::{Heap, PeerIx};
 use alloc::vec::Vec;
-use core::mem;
 use core::time::Duration;
 use decay::Definitions;
 use order::OrderKey;
@@ -89,8 +88,8 @@ pub(crate) struct Standing {
 }
 
 impl Worth {
-    pub(crate) fn new(config: WorthConfig) -> Self {
-        let config = WorthConfig { silence: config.silence.max(LEAST_SILENCE), ..config };
+    pub(crate) fn new(config: &WorthConfig) -> Self {
+        let config = WorthConfig { silence: config.silence.max(LEAST_SILENCE), ..config.clone() };
         Worth {
             config,
             entries: Vec::new(),

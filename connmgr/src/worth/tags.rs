@@ -3,7 +3,6 @@
 
 use super::TagChange;
 use alloc::vec::Vec;
-use core::mem;
 use smol_str::SmolStr;
 use tidewire_core::Time;
 

@@ -244,11 +244,13 @@ fn duplicates_go_and_the_one_that_names_the_peer_stays() {
 
 #[test]
 fn the_delays_are_the_callers() {
-    let mut delays = Delays::default();
-    delays.public_quic = Duration::from_millis(1);
-    delays.public_tcp = Duration::from_millis(10);
-    delays.other = Duration::from_millis(100);
-    delays.relayed = Duration::from_millis(1000);
+    let delays = Delays {
+        public_quic: Duration::from_millis(1),
+        public_tcp: Duration::from_millis(10),
+        other: Duration::from_millis(100),
+        relayed: Duration::from_millis(1000),
+        ..Delays::default()
+    };
     let addresses = [
         "/ip4/1.2.3.4/udp/1/quic-v1",
         "/ip4/1.2.3.4/udp/2/quic-v1",
@@ -262,9 +264,8 @@ fn the_delays_are_the_callers() {
 
 #[test]
 fn the_longest_delays_do_not_overflow() {
-    let mut delays = Delays::default();
-    (delays.public_quic, delays.public_tcp, delays.other, delays.relayed) =
-        (Duration::MAX, Duration::MAX, Duration::MAX, Duration::MAX);
+    let most = Duration::MAX;
+    let delays = Delays { public_quic: most, public_tcp: most, other: most, relayed: most, ..Delays::default() };
     let addresses =
         ["/ip6/1::2/tcp/1", "/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/2", "/ip4/1.2.3.4/tcp/3/p2p/RELAY/p2p-circuit"];
     let ranked = rank(&addresses.map(at), &delays);

@@ -1,6 +1,6 @@
 use super::*;
 use alloc::string::ToString;
-use std::vec;
+use alloc::vec;
 
 const PEER: &str = "12D3KooWGQmdpzHXCqLno4mMxWXKNFQHASBeF99gTm2JR8Vu5Bdc";
 

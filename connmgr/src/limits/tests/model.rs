@@ -23,7 +23,7 @@ const IPS: [&str; 7] = [
 ];
 const NAMES: [&str; 5] = ["/a", "/b", "/c", "/d", "/a-name-that-is-too-long"];
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Incoming(Option<usize>),
     Dialing(Option<usize>),
@@ -318,7 +318,7 @@ impl Model {
                     self.limits.end_pending(gone.direction, gone.ip);
                 }
                 // Misuse: nothing is pending.
-                None => self.limits.end_pending(direction(at % 2 == 0), ip(Some(at % IPS.len()))),
+                None => self.limits.end_pending(direction(at.is_multiple_of(2)), ip(Some(at % IPS.len()))),
             },
             Step::Establish(at, peer) => {
                 let Some(at) = self.pick(at, |state| state == State::Pending) else { return };
@@ -347,7 +347,7 @@ impl Model {
                     self.connections[at].state = State::Closing;
                     self.limits.closing(self.connections[at].direction);
                 }
-                None => self.limits.closing(direction(at % 2 == 0)),
+                None => self.limits.closing(direction(at.is_multiple_of(2))),
             },
             Step::EndEstablished(at) => self.end_established(at),
             Step::Open(at, inbound, name) => {
@@ -412,7 +412,11 @@ impl Model {
 
     fn end_established(&mut self, at: usize) {
         let Some(at) = self.pick(at, |state| state != State::Pending) else {
-            return self.limits.end_established(direction(at % 2 == 0), ip(Some(at % IPS.len())), at % 3 == 0);
+            return self.limits.end_established(
+                direction(at.is_multiple_of(2)),
+                ip(Some(at % IPS.len())),
+                at.is_multiple_of(3),
+            );
         };
         let name = self.connections[at].name;
         while let Some(stream) = self.streams.iter().position(|s| s.connection == name) {
