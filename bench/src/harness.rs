@@ -19,13 +19,17 @@ pub struct Effort {
     pub turn: Duration,
     /// Who takes part. Empty: everyone.
     pub contenders: Vec<String>,
+    /// Connections in a crowd, for rows about very many.
+    pub crowd: usize,
 }
 
 impl Effort {
     /// What figures are quoted from.
-    pub const FULL: Effort = Effort { rounds: 31, turn: Duration::from_millis(15), contenders: Vec::new() };
+    pub const FULL: Effort =
+        Effort { rounds: 31, turn: Duration::from_millis(15), contenders: Vec::new(), crowd: 1_000_000 };
     /// Whether everything still runs.
-    pub const QUICK: Effort = Effort { rounds: 3, turn: Duration::from_millis(4), contenders: Vec::new() };
+    pub const QUICK: Effort =
+        Effort { rounds: 3, turn: Duration::from_millis(4), contenders: Vec::new(), crowd: 20_000 };
 }
 
 /// What one operation is, for the figures.
@@ -46,6 +50,13 @@ pub enum Clock {
     Thread,
     /// The wall's.
     Wall,
+}
+
+impl Effort {
+    /// Whether this contender takes part.
+    pub fn wants(&self, name: &str) -> bool {
+        self.contenders.is_empty() || self.contenders.iter().any(|one| one == name)
+    }
 }
 
 impl Clock {
@@ -143,8 +154,7 @@ impl Row {
 
 /// Measures.
 pub fn run(mut contest: Contest, effort: &Effort) -> Row {
-    let takes_part = |name: &str| effort.contenders.is_empty() || effort.contenders.iter().any(|one| one == name);
-    contest.contenders.retain(|one| takes_part(one.name));
+    contest.contenders.retain(|one| effort.wants(one.name));
     if contest.contenders.is_empty() {
         return Row {
             name: contest.name,
@@ -177,6 +187,66 @@ pub fn run(mut contest: Contest, effort: &Effort) -> Row {
         });
     }
     Row { name: contest.name, unit: contest.unit, figures, budgets: contest.budgets, note: None }
+}
+
+/// Measures work that needs preparing and cleaning up, which don't count: only what is done inside [`Watch::time`] does.
+/// Rows that use it hold their rounds by hand.
+#[derive(Debug)]
+pub struct Watch {
+    clock: Clock,
+    rounds: Vec<f64>,
+    took: Duration,
+    done: u64,
+    /// Instead of taking time, counts allocations.
+    counting: bool,
+    count: Count,
+}
+
+impl Watch {
+    /// One that has measured nothing.
+    pub fn new(clock: Clock) -> Self {
+        Watch { clock, rounds: Vec::new(), took: Duration::ZERO, done: 0, counting: false, count: Count::default() }
+    }
+
+    /// Measures a part of the round: so many operations.
+    pub fn time<T>(&mut self, operations: usize, what: impl FnOnce() -> T) -> T {
+        self.done += operations as u64;
+        if self.counting {
+            let (result, Count { calls, bytes, .. }) = alloc::count(what);
+            self.count.calls += calls;
+            self.count.bytes += bytes;
+            return result;
+        }
+        let mut result = None;
+        self.took += self.clock.time(|| result = Some(what()));
+        result.expect("it was called")
+    }
+
+    /// The round is over.
+    pub fn end_round(&mut self) {
+        if !self.counting {
+            self.rounds.push(self.took.as_nanos() as f64 / self.done as f64);
+            (self.took, self.done) = (Duration::ZERO, 0);
+        }
+    }
+
+    /// The rounds are over; one more comes, in which allocations are counted.
+    pub fn count_now(&mut self) {
+        self.counting = true;
+    }
+
+    /// What was measured.
+    pub fn figure(self, name: &'static str) -> Figure {
+        let per = |count: u64| if self.done == 0 { 0.0 } else { count as f64 / self.done as f64 };
+        Figure {
+            name,
+            nanos: median(self.rounds.clone()),
+            allocations: per(self.count.calls),
+            allocated: per(self.count.bytes),
+            rounds: self.rounds,
+            held: None,
+        }
+    }
 }
 
 /// How many operations fill a turn. Warms up on the way.

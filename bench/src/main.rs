@@ -10,6 +10,7 @@
 //! the pipe itself costs.
 
 mod alloc;
+mod baseline;
 mod budget;
 mod floor;
 mod harness;

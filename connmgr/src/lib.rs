@@ -79,6 +79,7 @@ mod manager;
 pub mod metadata;
 mod reason;
 mod table;
+mod text;
 pub mod worth;
 
 pub use action::{Action, Event};

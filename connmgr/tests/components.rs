@@ -6,11 +6,13 @@ mod world;
 
 use core::time::Duration;
 use proptest::prelude::*;
+use tidewire_connmgr as manager;
 use tidewire_connmgr::components::{
-    ComponentId, Components, ComponentsConfig, Input, MessageId, Misuse, Opcodes, Route,
+    Action, ComponentId, Components, ComponentsConfig, Input, MessageId, Misuse, Opcodes, Route,
 };
+use tidewire_connmgr::{By, Config, ConnectionId, ConnectionManager, Direction, Event, Origin};
 use tidewire_core::laws::{EventSubject, Limits, Step, check_events};
-use tidewire_core::{EventMachine, PeerId, Time};
+use tidewire_core::{EventMachine, PeerId, Role, Seed, Time};
 use world::{Op, World, peer, tight};
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -88,6 +90,51 @@ fn it_keeps_the_laws() {
         plain(Input::Stop),
     ];
     check_events(&Subject(ComponentsConfig::default()), &script, Limits::default()).unwrap();
+}
+
+/// Carries out what the manager says about peers, and gives back what the components are told.
+fn relay(manager: &mut ConnectionManager, components: &mut Components, now: Time) -> Vec<String> {
+    while let Some(action) = manager.poll() {
+        let input = match action {
+            manager::Action::Event(Event::Connected { peer }) => Input::Connected { peer },
+            manager::Action::Event(Event::Disconnected { peer }) => Input::Disconnected { peer },
+            _ => continue,
+        };
+        components.handle(now, input).unwrap();
+    }
+    let told = core::iter::from_fn(|| components.poll());
+    told.filter_map(|action| match action {
+        Action::Connected { component, .. } => Some(format!("{component}: connected")),
+        Action::Disconnected { component, .. } => Some(format!("{component}: disconnected")),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn components_are_told_what_a_connection_manager_tells() {
+    let (us, them) = (peer(1), peer(2));
+    let mut manager = ConnectionManager::new(Config::default(), us, &Seed::new([1; 32]));
+    let mut components = Components::new(ComponentsConfig::default());
+    for component in [1, 2] {
+        components.handle(Time::ZERO, Input::Register { component: ComponentId(component), protocols: &[] }).unwrap();
+    }
+    components.handle(Time::ZERO, Input::Start).unwrap();
+    let remote = &"/ip4/192.0.2.1/tcp/1".parse().unwrap();
+    let origin = Origin::Other { direction: Direction::Inbound, remote };
+    let (role, now) = (Role::Responder, Time::from_millis(5));
+    let mut tell = |input| {
+        manager.handle(now, input).unwrap();
+        relay(&mut manager, &mut components, now)
+    };
+    let open =
+        |n| manager::Input::Established { connection: ConnectionId(n), peer: them, origin, role, limited: false };
+    let gone = |n| manager::Input::Closed { connection: ConnectionId(n), by: By::Remote, why: "" };
+    assert_eq!(tell(open(1)), ["component 1: connected", "component 2: connected"]);
+    assert_eq!(tell(open(2)), [""; 0], "a second connection is no news");
+    assert_eq!(tell(gone(1)), [""; 0], "nor is its loss");
+    assert_eq!(tell(gone(2)), ["component 2: disconnected", "component 1: disconnected"]);
+    assert_eq!(tell(open(1)), ["component 1: connected", "component 2: connected"]);
 }
 
 #[test]

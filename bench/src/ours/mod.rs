@@ -1,6 +1,7 @@
 //! Tidewire's sides.
 
 pub mod connection;
+pub mod crowd;
 pub mod muxed;
 pub mod negotiate;
 pub mod parts;

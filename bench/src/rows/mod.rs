@@ -1,5 +1,6 @@
 //! What is measured, row by row, and the budgets.
 
+mod connmgr;
 mod handshake;
 mod idle;
 mod multistream;
@@ -25,5 +26,6 @@ pub fn all() -> Vec<Entry> {
     all.extend(opens::rows());
     all.extend(idle::rows());
     all.extend(tcp::rows());
+    all.extend(connmgr::rows());
     all
 }

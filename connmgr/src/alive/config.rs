@@ -42,6 +42,9 @@ pub struct ReconnectConfig {
     /// Greatest delay. Up to a quarter of the delay is added to every one, so that peers who lost each other together don't
     /// all dial together. Default 60 s.
     pub max_delay: Duration,
+    /// A connection that lasts this long ends the tries: once it is lost, they begin anew. One that is lost sooner counts as a
+    /// try that failed, so that a peer that lets us in and hangs up at once is not dialed for ever. Default 10 s.
+    pub settled: Duration,
     /// Peers redialed at one time. With 0 none ever is. Default 5 (js-libp2p).
     pub at_once: u32,
     /// Peers marked keep-alive. Default 1,024.
@@ -54,6 +57,7 @@ impl Default for ReconnectConfig {
             tries: 5,
             first_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(60),
+            settled: Duration::from_secs(10),
             at_once: 5,
             max_peers: 1024,
         }

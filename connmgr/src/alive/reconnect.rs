@@ -9,14 +9,16 @@
 //!      |     +-------------------> Quiet <-------------------------------------+ (and it is told)
 //!      +--- connected, from anywhere
 //! ```
-//! The tries, the first delay, its doubling and the number at one time are js-libp2p's reconnect queue; the greatest delay
-//! and the jitter are ours. A new network makes every waiting peer's turn come at once, and counts its tries anew.
+//! The tries, the first delay, its doubling and the number at one time are js-libp2p's reconnect queue; the greatest delay,
+//! the jitter, and that a connection must last to count, are ours. A new network makes every waiting peer's turn come at
+//! once, and counts its tries anew.
 
 use super::ReconnectConfig;
 use crate::table::{Heap, Index, NO_SLOT, Slab};
+use crate::text::{cut, heap_bytes};
 use alloc::vec::Vec;
 use core::time::Duration;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 use tidewire_core::{PeerId, Seed, Time};
 
 /// What to do.
@@ -54,15 +56,16 @@ pub(crate) struct Reconnect {
 struct Kept {
     peer: PeerId,
     state: State,
-    /// Tries that failed, or were begun, since it was connected.
+    /// Tries that failed, or were begun, since it was connected for long enough.
     tries: u32,
     /// What came of the last try. Cut to [`MAX_WHY`].
     why: SmolStr,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     Connected {
+        since: Time,
         /// The application asked for the end: it isn't dialed again.
         stopped: bool,
     },
@@ -113,13 +116,12 @@ impl Reconnect {
                 if slot == NO_SLOT {
                     return Err(Full(NO_SLOT));
                 }
-                let peers = &self.peers;
-                self.index.insert(peer, slot, |slot| peers.get(slot).map(|kept| kept.peer));
+                self.index.add(peer, slot);
                 slot
             }
         };
         match self.peers.get(slot).map(|kept| kept.state) {
-            _ if connected => self.enter(slot, State::Connected { stopped: false }),
+            _ if connected => self.arrive(now, slot),
             Some(State::Quiet | State::Connected { .. }) => self.begin(now, slot),
             _ => {}
         }
@@ -131,28 +133,39 @@ impl Reconnect {
         self.find(peer).is_some()
     }
 
-    /// The first connection to this peer is there, whoever made it.
-    pub(crate) fn connected(&mut self, _now: Time, peer: &PeerId) {
+    /// A connection to this peer is there, whoever made it.
+    pub(crate) fn connected(&mut self, now: Time, peer: &PeerId) {
         if let Some(slot) = self.find(peer) {
-            self.enter(slot, State::Connected { stopped: false });
+            self.arrive(now, slot);
         }
     }
 
     /// The application asked that this peer be disconnected, or that the dial to it end: it isn't dialed again.
     pub(crate) fn stopped(&mut self, peer: &PeerId) {
         if let Some(slot) = self.find(peer) {
-            let connected = matches!(self.peers.get(slot), Some(Kept { state: State::Connected { .. }, .. }));
-            self.enter(slot, if connected { State::Connected { stopped: true } } else { State::Quiet });
+            let next = match self.peers.get(slot).map(|kept| kept.state) {
+                Some(State::Connected { since, .. }) => State::Connected { since, stopped: true },
+                _ => State::Quiet,
+            };
+            self.enter(slot, next);
         }
     }
 
     /// The last connection to this peer is gone.
     pub(crate) fn disconnected(&mut self, now: Time, peer: &PeerId) {
         let Some(slot) = self.find(peer) else { return };
-        match self.peers.get(slot).map(|kept| kept.state) {
-            Some(State::Connected { stopped: false }) => self.begin(now, slot),
-            Some(State::Connected { stopped: true }) => self.enter(slot, State::Quiet),
-            _ => {}
+        let Some(&Kept { state, tries, .. }) = self.peers.get(slot) else { return };
+        match state {
+            State::Connected { stopped: true, .. } => self.enter(slot, State::Quiet),
+            State::Connected { since, .. } if tries == 0 || now.since(since) >= self.config.settled => {
+                self.begin(now, slot);
+            }
+            State::Connected { since, .. } => {
+                let lived = now.since(since).as_millis();
+                self.explain(slot, &format_smolstr!("it was connected, and lost again after {lived} ms"));
+                self.wait(now, slot);
+            }
+            State::Waiting | State::Turn | State::Dialing | State::Quiet => {}
         }
     }
 
@@ -173,7 +186,7 @@ impl Reconnect {
         let slots: Vec<u32> = self.peers.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             if let Some(kept) = self.peers.get_mut(slot)
-                && kept.state != State::Quiet
+                && !matches!(kept.state, State::Quiet)
             {
                 kept.tries = 0;
             }
@@ -223,7 +236,21 @@ impl Reconnect {
         self.index.find(*peer, |slot| self.peers.get(slot).map(|kept| kept.peer))
     }
 
-    /// It was lost just now.
+    /// It is connected: by the first connection, another one, or as the mark is set.
+    fn arrive(&mut self, now: Time, slot: u32) {
+        let Some(kept) = self.peers.get_mut(slot) else { return };
+        let since = match kept.state {
+            State::Connected { since, .. } => since,
+            State::Quiet => {
+                kept.tries = 0;
+                now
+            }
+            State::Waiting | State::Turn | State::Dialing => now,
+        };
+        self.enter(slot, State::Connected { since, stopped: false });
+    }
+
+    /// It was lost just now, and all tries are left.
     fn begin(&mut self, now: Time, slot: u32) {
         if let Some(kept) = self.peers.get_mut(slot) {
             kept.tries = 0;
@@ -261,18 +288,17 @@ impl Reconnect {
         let Some(kept) = self.peers.get_mut(slot) else { return };
         kept.state = state;
         match state {
-            State::Connected { .. } => kept.tries = 0,
             State::Turn => self.turns.set(slot, self.count),
             State::Dialing => self.dialing = self.dialing.saturating_add(1),
-            State::Waiting | State::Quiet => {}
+            State::Connected { .. } | State::Waiting | State::Quiet => {}
         }
     }
 
     fn explain(&mut self, slot: u32, why: &str) {
         let Some(kept) = self.peers.get_mut(slot) else { return };
-        let before = text_bytes(&kept.why);
+        let before = heap_bytes(&kept.why);
         kept.why = SmolStr::new(why);
-        self.why_bytes = self.why_bytes.saturating_sub(before).saturating_add(text_bytes(&kept.why));
+        self.why_bytes = self.why_bytes.saturating_sub(before).saturating_add(heap_bytes(&kept.why));
     }
 
     /// Takes it out of whatever its state has it in.
@@ -291,15 +317,4 @@ impl Reconnect {
             Some(State::Connected { .. }) | None => {}
         }
     }
-}
-
-/// The longest beginning of at most `max` bytes that ends where a character does.
-fn cut(text: &str, max: usize) -> &str {
-    let end = (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
-}
-
-/// What the text holds on the heap: it and two counts, shared between its clones.
-fn text_bytes(text: &SmolStr) -> usize {
-    if text.is_heap_allocated() { 2 * size_of::<usize>() + text.len() } else { 0 }
 }

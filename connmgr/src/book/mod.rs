@@ -23,6 +23,7 @@ mod tests;
 pub(crate) use entry::{Connection, Counts, Peer, State, Stream, StreamExists};
 
 use crate::table::{ConnIx, Index, Links, NO_SLOT, PeerIx, Slab};
+use crate::text::{heap_bytes, shared_bytes};
 use crate::{CloseReason, ConnectionId, Direction, StreamId};
 use alloc::collections::BTreeMap;
 use core::mem;
@@ -354,19 +355,14 @@ impl Book {
 /// long to lie in it.
 fn reason_bytes(reason: &CloseReason) -> usize {
     let words = match reason {
-        CloseReason::Asked { why } | CloseReason::Denied { why } | CloseReason::Reported { why }
-            if why.is_heap_allocated() =>
-        {
-            why.len() + 2 * size_of::<usize>()
-        }
+        CloseReason::Asked { why } | CloseReason::Denied { why } | CloseReason::Reported { why } => heap_bytes(why),
         _ => 0,
     };
     2 * size_of::<(ConnIx, CloseReason)>() + words
 }
 
-/// An address is one allocation: two reference counts, then its bytes.
 fn address_bytes(address: &Multiaddr) -> usize {
-    address.as_bytes().len() + 2 * size_of::<usize>()
+    shared_bytes(address.as_bytes().len())
 }
 
 /// Takes a connection that was open, and isn't any more, out of its peer's sums.

@@ -77,6 +77,21 @@ fn a_connection_with_its_peer_and_address_takes_less_than_260_bytes() {
 }
 
 #[test]
+fn the_memory_counted_is_the_memory_allocated() {
+    let mut book = book();
+    let allocated = allocation_counter::measure(|| {
+        for number in 0..3000 {
+            let peer = book.intern(peer_id(number));
+            let connection = open(&mut book, at(1), number.into(), peer);
+            for stream in 0..2 {
+                book.open_stream(at(1), connection, StreamId(stream), Direction::Inbound, None).unwrap();
+            }
+        }
+    });
+    assert_eq!(i64::try_from(book.memory_used()).unwrap(), allocated.bytes_current);
+}
+
+#[test]
 fn a_peer_is_interned_once_and_forgotten_only_without_connections() {
     let mut book = book();
     let peer = book.intern(peer_id(1));

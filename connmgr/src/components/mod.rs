@@ -22,6 +22,12 @@
 //! - At [`Input::Stop`] one component after the other is brought down: `Disconnected` for every connected peer, then `Stop`.
 //! - A component that is unregistered while running is brought down at once.
 //!
+//! A [`ConnectionManager`](crate::ConnectionManager) tells in an order that is legal here: [`Event::Connected`] becomes
+//! [`Input::Connected`], and [`Event::Disconnected`] becomes [`Input::Disconnected`].
+//!
+//! [`Event::Connected`]: crate::Event::Connected
+//! [`Event::Disconnected`]: crate::Event::Disconnected
+//!
 //! **Routes.** A message goes to the component that listed its opcode; else to the one that took all others of its protocol
 //! ([`Opcodes::All`]); else it is reported. No two components can have the same route.
 //!
@@ -72,11 +78,12 @@ mod types;
 
 pub use types::{Action, ComponentId, ComponentsConfig, Input, MessageId, Misuse, Opcodes, Route, Unrouted};
 
+use crate::text::{cut, heap_bytes};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem::{self, size_of};
 use peers::{Cursor, Peers};
-use routes::{Routes, heap_of};
+use routes::Routes;
 use smol_str::SmolStr;
 use tidewire_core::{EventMachine, PeerId, Time};
 
@@ -223,7 +230,7 @@ impl Components {
         })
     }
 
-    fn connected_now(&mut self, peer: PeerId) -> Result<Work, Misuse> {
+    fn peer_connected(&mut self, peer: PeerId) -> Result<Work, Misuse> {
         let max = self.config.max_peers;
         if self.peers.contains(&peer) {
             return Err(Misuse::AlreadyConnected(peer));
@@ -235,7 +242,7 @@ impl Components {
         Ok(if self.running { Work::Came { peer, at: 0 } } else { Work::Done })
     }
 
-    fn disconnected_now(&mut self, peer: PeerId) -> Result<Work, Misuse> {
+    fn peer_disconnected(&mut self, peer: PeerId) -> Result<Work, Misuse> {
         if !self.peers.remove(&peer) {
             return Err(Misuse::NotConnected(peer));
         }
@@ -270,7 +277,7 @@ impl Components {
             return Err(Misuse::NotPolled { waiting, max: self.config.max_actions });
         }
         while let Some(action) = self.make() {
-            self.queue_heap += heap_of_action(&action);
+            self.queue_heap += action_heap(&action);
             self.queue.push_back(action);
         }
         Ok(())
@@ -352,8 +359,8 @@ impl EventMachine for Components {
             Input::Register { component, protocols } => self.register(component, protocols)?,
             Input::Unregister { component } => self.unregister(component)?,
             Input::Start => self.start()?,
-            Input::Connected { peer } => self.connected_now(peer)?,
-            Input::Disconnected { peer } => self.disconnected_now(peer)?,
+            Input::Connected { peer } => self.peer_connected(peer)?,
+            Input::Disconnected { peer } => self.peer_disconnected(peer)?,
             Input::Message { message, peer, protocol, opcode } => {
                 Work::One(self.message(message, peer, protocol, opcode))
             }
@@ -367,7 +374,7 @@ impl EventMachine for Components {
 
     fn poll(&mut self) -> Option<Action> {
         let Some(action) = self.queue.pop_front() else { return self.make() };
-        self.queue_heap = self.queue_heap.saturating_sub(heap_of_action(&action));
+        self.queue_heap = self.queue_heap.saturating_sub(action_heap(&action));
         if self.queue.is_empty() {
             // It fills only when somebody forgot to poll: its room is not kept for the next time.
             self.queue = VecDeque::new();
@@ -382,7 +389,7 @@ impl EventMachine for Components {
 
     /// Exact, but for names of waiting messages: one that is shared with the table is counted twice.
     fn memory_used(&self) -> usize {
-        let work = if let Work::One(action) = &self.work { heap_of_action(action) } else { 0 };
+        let work = if let Work::One(action) = &self.work { action_heap(action) } else { 0 };
         self.order.capacity() * size_of::<ComponentId>()
             + self.routes.memory_used()
             + self.peers.memory_used()
@@ -392,16 +399,9 @@ impl EventMachine for Components {
     }
 }
 
-fn heap_of_action(action: &Action) -> usize {
+fn action_heap(action: &Action) -> usize {
     match action {
-        Action::Deliver { protocol, .. } | Action::Unrouted { protocol, .. } => heap_of(protocol),
+        Action::Deliver { protocol, .. } | Action::Unrouted { protocol, .. } => heap_bytes(protocol),
         _ => 0,
     }
-}
-
-/// The longest beginning of a text that has at most `max` bytes.
-fn cut(text: &str, max: usize) -> &str {
-    // A character has at most four bytes, so one of the four lengths from `max` down is a boundary.
-    let end = (max.saturating_sub(3)..=max).rev().find(|end| text.is_char_boundary(*end));
-    if text.len() <= max { text } else { text.get(..end.unwrap_or(0)).unwrap_or("") }
 }

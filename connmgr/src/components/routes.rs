@@ -1,6 +1,7 @@
 //! Who gets a message: by protocol, and inside a protocol by opcode. Sorted tables, searched by halving.
 
 use super::types::{ComponentId, ComponentsConfig, Misuse, Opcodes, Route, Unrouted};
+use crate::text::heap_bytes;
 use alloc::vec::Vec;
 use core::mem::size_of;
 use smol_str::SmolStr;
@@ -128,7 +129,7 @@ impl Routes {
 
     fn count_heap(&mut self) {
         let of = |protocol: &Protocol| {
-            heap_of(&protocol.name) + protocol.listed.capacity() * size_of::<(u64, ComponentId)>()
+            heap_bytes(&protocol.name) + protocol.listed.capacity() * size_of::<(u64, ComponentId)>()
         };
         self.heap = self.protocols.iter().map(of).sum();
     }
@@ -138,14 +139,5 @@ impl Protocol {
     fn owner(&self, opcode: u64) -> Option<ComponentId> {
         let at = self.listed.binary_search_by_key(&opcode, |(listed, _)| *listed).ok()?;
         self.listed.get(at).map(|(_, owner)| *owner)
-    }
-}
-
-/// Bytes that a name holds on the heap: itself and two counts, if it is too long to stand inline.
-pub(super) fn heap_of(name: &SmolStr) -> usize {
-    if name.is_heap_allocated() {
-        (name.len() + 2 * size_of::<usize>()).next_multiple_of(align_of::<usize>())
-    } else {
-        0
     }
 }

@@ -242,8 +242,6 @@ fn a_route_that_is_taken_names_its_owner_and_nothing_is_registered() {
         assert_eq!(table.0.route("/a", Some(3)), None);
         assert_eq!(table.0.registered(), [ComponentId(1)]);
     }
-    let taken = table.register(2, &[listed("/a", &[2])]).unwrap_err();
-    assert_eq!(taken.to_string(), "opcode 2 of /a goes to component 1 already");
     table.register(2, &[listed("/a", &[3]), all("/a")]).unwrap();
 }
 
@@ -277,6 +275,36 @@ fn mistakes_are_told_and_change_nothing() {
     table.give(Input::Stop).unwrap();
     table.said();
     assert_eq!(table.give(Input::Stop), Err(Misuse::NotRunning));
+}
+
+#[test]
+fn mistakes_and_reports_are_sentences() {
+    let (owner, who) = (ComponentId(1), peer(1));
+    let taken = |opcode| Misuse::Taken { protocol: "/a".into(), opcode, owner };
+    let table = [
+        (Misuse::ComponentExists(owner), "component 1 is registered already".into()),
+        (
+            Misuse::UnknownComponent(owner),
+            "there is no component 1: it was never registered, or was unregistered".into(),
+        ),
+        (taken(Some(2)), "messages of /a with opcode 2 go to component 1 already".into()),
+        (taken(None), "all other messages of /a go to component 1 already".into()),
+        (
+            Misuse::NoOpcodes { protocol: "/a".into() },
+            "the route for /a lists no opcode, so nothing would ever come by it".into(),
+        ),
+        (Misuse::NameLength { len: 9, max: 4 }, "a protocol's name has 1 to 4 bytes, this one has 9".into()),
+        (Misuse::AlreadyConnected(who), format!("peer {who} is connected already: tell of its first connection alone")),
+        (Misuse::NotConnected(who), format!("peer {who} is not connected: tell of its last connection alone")),
+        (
+            Misuse::NotPolled { waiting: 6, max: 4 },
+            "6 actions wait to be polled, and at most 4 may: poll until there are none, then give the input again"
+                .into(),
+        ),
+    ];
+    for (misuse, words) in table {
+        assert_eq!(misuse.to_string(), words);
+    }
 }
 
 #[test]
@@ -340,6 +368,20 @@ fn a_reported_name_is_cut_at_a_character() {
         table.message(1, 1, name, None);
         let Some(Action::Unrouted { protocol, .. }) = table.0.poll() else { panic!("expected a report") };
         assert_eq!(protocol, expected, "{name} at {max_name}");
+    }
+}
+
+#[test]
+fn a_component_that_is_gone_takes_no_room() {
+    let mut table = Table::new();
+    table.register(1, &[all("/a"), listed("/b", &[1])]).unwrap();
+    let before = table.0.memory_used();
+    for _ in 0..3 {
+        let opcodes: Vec<u64> = (2..1000).collect();
+        table.register(2, &[listed("/b", &opcodes)]).unwrap();
+        assert!(table.0.memory_used() >= before + 998 * 16);
+        table.unregister(2).unwrap();
+        assert!(table.0.memory_used() <= before + 100, "{} after {before}", table.0.memory_used());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the table of components is told and what it says: names, routes, caps, mistakes.
 
 use core::fmt;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 use thiserror::Error;
 use tidewire_core::PeerId;
 
@@ -222,7 +222,7 @@ pub enum Misuse {
     #[error("there is no {0}: it was never registered, or was unregistered")]
     UnknownComponent(ComponentId),
     /// A route that another component has, or that stands twice in one registration.
-    #[error("{} of {protocol} goes to {owner} already", what(*opcode))]
+    #[error("{} go to {owner} already", messages(protocol, *opcode))]
     Taken {
         /// Of which protocol.
         protocol: SmolStr,
@@ -252,13 +252,13 @@ pub enum Misuse {
         max: usize,
     },
     /// [`ComponentsConfig::max_protocols`].
-    #[error("there would be more than {max} protocols, as many as the configuration allows")]
+    #[error("there would be more than {max} protocols, which is the most that the configuration allows")]
     TooManyProtocols {
         /// The cap.
         max: usize,
     },
     /// [`ComponentsConfig::max_opcodes`].
-    #[error("there would be more than {max} listed opcodes, as many as the configuration allows")]
+    #[error("there would be more than {max} listed opcodes, which is the most that the configuration allows")]
     TooManyOpcodes {
         /// The cap.
         max: usize,
@@ -282,7 +282,9 @@ pub enum Misuse {
     #[error("peer {0} is not connected: tell of its last connection alone")]
     NotConnected(PeerId),
     /// Too many actions wait. Poll until `None`, and give the input again.
-    #[error("{waiting} actions wait, {max} may: poll until there are none, then give the input again")]
+    #[error(
+        "{waiting} actions wait to be polled, and at most {max} may: poll until there are none, then give the input again"
+    )]
     NotPolled {
         /// How many wait.
         waiting: usize,
@@ -291,9 +293,9 @@ pub enum Misuse {
     },
 }
 
-fn what(opcode: Option<u64>) -> SmolStr {
+fn messages(protocol: &str, opcode: Option<u64>) -> SmolStr {
     match opcode {
-        Some(opcode) => smol_str::format_smolstr!("opcode {opcode}"),
-        None => SmolStr::new_static("every opcode that nobody listed"),
+        Some(opcode) => format_smolstr!("messages of {protocol} with opcode {opcode}"),
+        None => format_smolstr!("all other messages of {protocol}"),
     }
 }

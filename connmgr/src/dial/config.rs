@@ -13,7 +13,7 @@ pub struct DialConfig {
     pub address_timeout: Duration,
     /// Time for one address that is private or on this machine. Default 5 s (go-libp2p).
     pub local_timeout: Duration,
-    /// Time for a peer, all addresses together. Default 60 s (go-libp2p).
+    /// Time for a peer, all addresses together, for each who wants it. Default 60 s (go-libp2p).
     pub peer_timeout: Duration,
     /// Dials at one time that take a file descriptor (all but QUIC and its kin). Default 160 (go-libp2p), at most a quarter of what there are.
     pub file_descriptors: u32,

@@ -39,8 +39,10 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 /// # What holds
 ///
 /// - Addresses are asked about in this order: usable at all, [`Gate`], backoff, black holes; the rest is ranked
-///   ([`rank`](super::rank)) with delays that count from the job's start, and of them the best [`DialConfig::max_addresses`] are dialed.
+///   ([`rank`](super::rank)) with delays that count from when an address was first considered, and of them the best
+///   [`DialConfig::max_addresses`] are dialed.
 /// - The next address doesn't wait for its delay when nothing else is under way (RFC 8305, section 5).
+/// - Each caller has [`DialConfig::peer_timeout`] from when it came. When the last one's time is over, its dials are aborted.
 /// - When a connection answers all callers, dials whose transport is not connected are aborted; handshakes go on, and may become
 ///   connections too. When all callers leave, handshakes are aborted as well.
 /// - Relayed addresses are dialed only while some caller accepts a relayed connection; one who doesn't goes on waiting for a direct one.
@@ -311,7 +313,7 @@ impl EventMachine for Dialer {
     type Misuse = DialMisuse;
 
     fn handle(&mut self, now: Time, input: DialInput<'_>) -> Result<(), DialMisuse> {
-        self.shared.now = self.shared.now.max(now);
+        self.shared.at(now);
         match input {
             DialInput::Dial { request, peer, addresses, options } => self.dial(request, peer, addresses, options)?,
             DialInput::Cancel { request } => {
@@ -346,16 +348,19 @@ impl EventMachine for Dialer {
     }
 
     fn on_timeout(&mut self, now: Time) {
-        self.shared.now = self.shared.now.max(now);
+        self.shared.at(now);
+        // A late call does what timely ones would have done, in their order; what begins, begins now.
         while !self.deadline.is_never() && self.deadline <= self.shared.now {
+            self.shared.due = self.deadline;
             while let Some(&(time, peer)) = self.timers.first() {
-                if time > self.shared.now {
+                if time > self.shared.due {
                     break;
                 }
                 self.with(peer, Job::tick);
             }
             self.hand_out_turns();
         }
+        self.shared.due = self.shared.now;
     }
 
     fn poll(&mut self) -> Option<DialAction> {

@@ -85,7 +85,7 @@ pub enum DialAction {
         peer: PeerId,
         /// Where, as the caller wrote it.
         address: Multiaddr,
-        /// After which time [`DialAction::Abort`] will come.
+        /// After which time [`DialAction::Abort`] will come, at the latest.
         timeout: Duration,
     },
     /// Drop this dial. It is forgotten: don't report it again.

@@ -10,7 +10,7 @@
 //!          or go, or the network changes)
 //! ```
 
-use super::shared::Shared;
+use super::shared::{Shared, allocated};
 use super::{AddressReport, DialAction, DialFailure, DialFault, DialOptions, DialReport, Outcome};
 use super::{rank, takes_descriptor, usable};
 use crate::{ConnectionId, DialId, RequestId};
@@ -23,9 +23,7 @@ use tidewire_core::{Multiaddr, PeerId, Time};
 #[derive(Debug)]
 pub(super) struct Job {
     peer: PeerId,
-    started: Time,
-    /// When all addresses together have had their time.
-    until: Time,
+    /// In the order in which they came, and so in which their times end.
     callers: Vec<Caller>,
     entries: Vec<Entry>,
     /// Addresses that are no longer in `entries`, or never were.
@@ -41,6 +39,8 @@ struct Caller {
     request: RequestId,
     options: DialOptions,
     since: Time,
+    /// When the peer has had its time with this caller.
+    until: Time,
 }
 
 #[derive(Debug)]
@@ -68,9 +68,10 @@ enum Hole {
 #[derive(Debug)]
 enum State {
     New,
-    Pending { at: Time },
+    /// Delays count from when it was first considered, so that those who come late are staggered too.
+    Pending { since: Time, at: Time },
     Ready,
-    Live { dial: DialId, since: Time, limit: Duration, until: Time, connected: bool },
+    Live { dial: DialId, since: Time, limit: Duration, connected: bool },
     Skipped(Outcome),
     Ended { outcome: Outcome, took: Duration },
 }
@@ -79,8 +80,6 @@ impl Job {
     pub(super) fn new(peer: PeerId) -> Self {
         Job {
             peer,
-            started: Time::ZERO,
-            until: Time::NEVER,
             callers: Vec::new(),
             entries: Vec::new(),
             unlisted: 0,
@@ -127,11 +126,10 @@ impl Job {
     /// One more caller. The first one begins the job anew; handshakes that an earlier job left behind are part of it.
     pub(super) fn join(&mut self, shared: &Shared, request: RequestId, addresses: &[Multiaddr], options: DialOptions) {
         if self.callers.is_empty() {
-            self.started = shared.now;
-            self.until = shared.now + shared.config.peer_timeout;
             self.unlisted = 0;
         }
-        self.callers.push(Caller { request, options, since: shared.now });
+        let (since, until) = (shared.now, shared.now + shared.config.peer_timeout);
+        self.callers.push(Caller { request, options, since, until });
         self.add(addresses);
         self.stale = true;
     }
@@ -193,31 +191,30 @@ impl Job {
         self.stale = true;
     }
 
-    /// Time passed.
+    /// Time passed: dials that took too long are aborted, and callers whose time is over are told.
     pub(super) fn tick(&mut self, shared: &mut Shared) {
-        let now = shared.now;
-        let over = self.is_wanted() && self.until <= now;
         for entry in &mut self.entries {
-            let State::Live { dial, since, limit, until, connected } = entry.state else { continue };
-            if until > now && !over {
+            let State::Live { dial, since, limit, connected } = entry.state else { continue };
+            if since + limit > shared.due {
                 continue;
             }
-            let took = now.since(since);
-            let outcome = if took >= limit {
-                let fault = DialFault::Timeout(limit);
-                shared.learn(self.peer, &entry.key, &fault, connected);
-                Outcome::Failed(fault)
-            } else {
-                Outcome::Aborted
-            };
+            let fault = DialFault::Timeout(limit);
+            shared.learn(self.peer, &entry.key, &fault, connected);
             shared.abort(dial);
             self.live = self.live.saturating_sub(1);
-            entry.state = State::Ended { outcome, took };
+            entry.state = State::Ended { outcome: Outcome::Failed(fault), took: shared.now.since(since) };
         }
-        if over {
-            let timeout = shared.config.peer_timeout;
-            self.end(shared, &DialFailure::Timeout(timeout));
+        let late = self.callers.iter().take_while(|caller| caller.until <= shared.due).count();
+        let late: Vec<_> = self.callers.drain(..late).collect();
+        if late.is_empty() {
+            return;
         }
+        if self.callers.is_empty() {
+            self.abort(shared, |_, _| true);
+        }
+        let timeout = shared.config.peer_timeout;
+        self.fail(shared, &late, Some(&DialFailure::Timeout(timeout)));
+        self.stale = true;
     }
 
     /// Brings everything into line with what happened, up to the point where only a turn can begin a dial.
@@ -226,7 +223,7 @@ impl Job {
             if take(&mut self.stale) {
                 self.plan(shared);
             }
-            self.advance(shared.now);
+            self.advance(shared.due);
             if !self.fail_hopeless(shared) {
                 return;
             }
@@ -241,7 +238,7 @@ impl Job {
 
     /// Whether an address waits for its turn; and whether one does that takes no file descriptor.
     pub(super) fn ready(&self, now: Time) -> (bool, bool) {
-        if self.until <= now {
+        if self.until() <= now {
             return (false, false);
         }
         let mut ready = self.entries.iter().filter(|entry| matches!(entry.state, State::Ready)).peekable();
@@ -251,7 +248,7 @@ impl Job {
     /// Its turn: dials the best address that is ready, or finds that it may not be dialed any more.
     pub(super) fn start(&mut self, shared: &mut Shared, descriptors: bool) {
         let (peer, forced) = (self.peer, self.forced());
-        if self.until <= shared.now {
+        if self.until() <= shared.now {
             return;
         }
         let ready = |entry: &&mut Entry| matches!(entry.state, State::Ready) && (descriptors || !entry.descriptor);
@@ -263,24 +260,31 @@ impl Job {
         }
         let since = shared.now;
         let limit = shared.address_timeout(&entry.address);
-        let timeout = limit.min(self.until.since(since));
-        let dial = shared.dial(peer, entry.address.clone(), entry.descriptor, timeout);
-        entry.state = State::Live { dial, since, limit, until: since + timeout, connected: false };
+        let dial = shared.dial(peer, entry.address.clone(), entry.descriptor, limit);
+        entry.state = State::Live { dial, since, limit, connected: false };
         self.live = self.live.saturating_add(1);
     }
 
     /// When to `tick` or to `settle` again.
     pub(super) fn deadline(&self) -> Time {
-        let whole = if self.is_wanted() { self.until } else { Time::NEVER };
+        let whole = self.callers.first().map_or(Time::NEVER, |caller| caller.until);
         self.entries.iter().fold(whole, |soonest, entry| match entry.state {
-            State::Pending { at } => soonest.min(at),
-            State::Live { until, .. } => soonest.min(until),
+            State::Pending { at, .. } => soonest.min(at),
+            State::Live { since, limit, .. } => soonest.min(since + limit),
             _ => soonest,
         })
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.callers.capacity() * size_of::<Caller>() + self.entries.capacity() * size_of::<Entry>()
+        let addresses = |entry: &Entry| allocated(&entry.address) + allocated(&entry.key);
+        self.callers.capacity() * size_of::<Caller>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.entries.iter().map(addresses).sum::<usize>()
+    }
+
+    /// When the peer has had its time with all callers.
+    fn until(&self) -> Time {
+        self.callers.last().map_or(Time::ZERO, |caller| caller.until)
     }
 
     fn forced(&self) -> bool {
@@ -338,8 +342,8 @@ impl Job {
                             entry.state = State::Skipped(outcome);
                             continue;
                         }
-                        Ok(()) if matches!(entry.state, State::Ready) => {}
-                        Ok(()) => entry.state = State::Pending { at: self.started },
+                        Ok(()) if matches!(entry.state, State::Ready | State::Pending { .. }) => {}
+                        Ok(()) => entry.state = State::Pending { since: shared.now, at: shared.now },
                     }
                 }
             }
@@ -354,8 +358,8 @@ impl Job {
             entry.order = order;
             match &mut entry.state {
                 State::Pending { .. } | State::Ready if room == 0 => entry.state = State::Skipped(Outcome::TooMany),
-                State::Pending { at } => {
-                    *at = self.started + ranked.delay;
+                State::Pending { since, at } => {
+                    *at = *since + ranked.delay;
                     room -= 1;
                 }
                 State::Ready => room -= 1,
@@ -388,14 +392,14 @@ impl Job {
     /// Makes those ready whose delay is over. With nothing under way, the delay of the next ones is cut short (RFC 8305, section 5).
     fn advance(&mut self, now: Time) {
         let soonest = |entries: &[Entry]| {
-            let at = |entry: &Entry| if let State::Pending { at } = entry.state { Some(at) } else { None };
+            let at = |entry: &Entry| if let State::Pending { at, .. } = entry.state { Some(at) } else { None };
             entries.iter().filter_map(at).min()
         };
         let idle = self.live == 0 && !self.entries.iter().any(|entry| matches!(entry.state, State::Ready));
         let Some(next) = soonest(&self.entries) else { return };
         let now = if idle { next.max(now) } else { now };
         for entry in &mut self.entries {
-            if matches!(entry.state, State::Pending { at } if at <= now) {
+            if matches!(entry.state, State::Pending { at, .. } if at <= now) {
                 entry.state = State::Ready;
             }
         }
@@ -457,7 +461,7 @@ impl Job {
     /// Tells callers that it did not come true. Without a reason it is that all addresses are through.
     fn fail(&self, shared: &mut Shared, callers: &[Caller], why: Option<&DialFailure>) {
         let mut reports = [None, None];
-        for Caller { request, options, since } in callers.iter().copied() {
+        for Caller { request, options, since, .. } in callers.iter().copied() {
             let [any, direct] = &mut reports;
             let template = if options.direct_only { direct } else { any };
             let template = template.get_or_insert_with(|| self.report(shared, options.direct_only, why));
@@ -487,8 +491,9 @@ impl Job {
         let why = match why {
             Some(why) => why.clone(),
             None if all == 0 => DialFailure::NoAddresses,
-            None if failed == 0 => DialFailure::NoneDialable(all),
-            None => DialFailure::AllFailed(failed),
+            None if failed > 0 => DialFailure::AllFailed(failed),
+            None if direct_only && self.entries.iter().any(|entry| entry.relayed) => DialFailure::NoneDirect(all),
+            None => DialFailure::NoneDialable(all),
         };
         DialReport { peer: self.peer, why, addresses, unlisted: self.unlisted, took: Duration::ZERO }
     }
@@ -504,7 +509,11 @@ impl Job {
 impl Entry {
     /// Whether it may be dialed, as things stand.
     fn admit(&mut self, shared: &mut Shared, peer: PeerId, direct_only: bool, forced: bool) -> Result<(), Outcome> {
-        usable(&self.address, peer, direct_only)?;
+        usable(&self.key, peer, direct_only)?;
+        // One that names the peer twice would be the same place as one that names it once, and be dialed beside it.
+        if self.key.peer_id().is_some() {
+            return Err(Outcome::Undialable);
+        }
         shared.permits(peer, &self.address, &self.key, forced)?;
         if forced {
             return Ok(());
@@ -524,7 +533,7 @@ impl Entry {
             State::Ended { outcome, took } => (outcome.clone(), *took),
             State::Skipped(outcome) => (outcome.clone(), Duration::ZERO),
             _ if direct_only && self.relayed => (Outcome::Relayed, Duration::ZERO),
-            State::Live { since, .. } => (Outcome::Aborted, now.since(*since)),
+            State::Live { since, .. } => (Outcome::Unfinished, now.since(*since)),
             State::New | State::Pending { .. } | State::Ready => (Outcome::NotTried, Duration::ZERO),
         };
         AddressReport { address: self.address.clone(), outcome, took }

@@ -38,3 +38,6 @@ pub use misuse::DialMisuse;
 pub use rank::{Ranked, rank, usable};
 pub(crate) use rank::{is_local, takes_descriptor};
 pub use report::{AddressReport, DialFailure, DialFault, DialReport, Outcome};
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! What came of a dial: one outcome for each address, and why the whole failed. Printed for a person:
 //!
 //! ```text
-//! not connected to 12D3KooW...: all 2 addresses failed (after 15.0s)
-//!   /ip4/192.0.2.7/udp/4001/quic-v1: no answer within 15s (15.0s)
-//!   /ip4/192.0.2.7/tcp/4001: the transport failed: connection refused (1.5ms)
+//! not connected to 12D3KooW...: both addresses that were dialed failed (after 15.2 s)
+//!   /ip4/192.0.2.7/udp/4001/quic-v1: no answer within 15 s (after 15 s)
+//!   /ip4/192.0.2.7/tcp/4001: the transport failed: connection refused (after 12 ms)
 //! ```
 
 use crate::limits::LimitExceeded;
@@ -33,7 +33,7 @@ pub enum DialFault {
     #[error("there is no transport for it")]
     NoTransport,
     /// It took longer than allowed.
-    #[error("no answer within {0:?}")]
+    #[error("no answer within {}", Span(*.0))]
     Timeout(Duration),
     /// A limit of ours stands against it. Costs no backoff.
     #[error("{0}")]
@@ -51,9 +51,12 @@ pub enum Outcome {
     Connected(crate::ConnectionId),
     /// It was dialed and failed.
     Failed(DialFault),
-    /// It was dialed, and aborted: another was faster, all callers left, or the peer's time was over.
+    /// It was dialed, and aborted: the time was over, or all ended for another reason; or it was relayed, and nobody was left for
+    /// whom it would do.
     Aborted,
-    /// It was not dialed: the time was over, or another was faster, before its turn.
+    /// It was dialed, and this caller's time was over before its end. It goes on for others.
+    Unfinished,
+    /// It was not dialed: all ended before its turn.
     NotTried,
     /// It was not dialed: a failure a short time ago.
     Backoff {
@@ -114,13 +117,16 @@ pub enum DialFailure {
     #[error("no address of this peer is known")]
     NoAddresses,
     /// There are addresses, and none may be dialed.
-    #[error("none of its {0} addresses may be dialed")]
+    #[error("{}", NoneOf(*.0, "may not be dialed", "may be dialed"))]
     NoneDialable(usize),
+    /// Only a direct connection would do, and no address leads to one: they are relayed, or may not be dialed.
+    #[error("{}", NoneOf(*.0, "leads to no direct connection", "leads to a direct connection"))]
+    NoneDirect(usize),
     /// All that were dialed failed.
-    #[error("all {0} addresses failed")]
+    #[error("{}", AllOf(*.0))]
     AllFailed(usize),
     /// The time for the peer was over.
-    #[error("not connected within {0:?}")]
+    #[error("not connected within {}", Span(*.0))]
     Timeout(Duration),
     /// A rule forbids the peer.
     #[error("the peer is forbidden: {0}")]
@@ -151,14 +157,11 @@ impl fmt::Display for Outcome {
                 write!(f, "it became connection {connection}, which is relayed, and only a direct one would do")
             }
             Outcome::Failed(fault) => fault.fmt(f),
-            Outcome::Aborted => {
-                f.write_str("aborted: another was faster, nobody waited any longer, or the time was over")
-            }
-            Outcome::NotTried => {
-                f.write_str("not tried: another was faster, nobody waited any longer, or the time was over")
-            }
+            Outcome::Aborted => f.write_str("aborted before it was done"),
+            Outcome::Unfinished => f.write_str("no answer so far"),
+            Outcome::NotTried => f.write_str("not tried: it was over before its turn came"),
             Outcome::Backoff { remaining } => {
-                write!(f, "not tried: it failed a short time ago, and is left alone for {remaining:.1?} more")
+                write!(f, "not tried: it failed a short time ago, and is left alone for another {}", Span(*remaining))
             }
             Outcome::BlackHole { kind } => write!(f, "not tried: dials over {kind} fail on this network"),
             Outcome::Denied { why } => write!(f, "forbidden: {why}"),
@@ -173,7 +176,7 @@ impl fmt::Display for Outcome {
 impl Outcome {
     /// Whether the address was dialed.
     pub fn was_dialed(&self) -> bool {
-        matches!(self, Outcome::Connected(_) | Outcome::Failed(_) | Outcome::Aborted)
+        matches!(self, Outcome::Connected(_) | Outcome::Failed(_) | Outcome::Aborted | Outcome::Unfinished)
     }
 }
 
@@ -181,7 +184,7 @@ impl fmt::Display for AddressReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(OneLine(f), "{}: {}", self.address, self.outcome)?;
         if self.outcome.was_dialed() {
-            write!(f, " ({:.1?})", self.took)?;
+            write!(f, " ({})", After(self.took))?;
         }
         Ok(())
     }
@@ -189,7 +192,7 @@ impl fmt::Display for AddressReport {
 
 impl fmt::Display for DialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(OneLine(f), "not connected to {}: {} (after {:.1?})", self.peer, self.why, self.took)?;
+        write!(OneLine(f), "not connected to {}: {} ({})", self.peer, self.why, After(self.took))?;
         for address in &self.addresses {
             write!(f, "\n  {address}")?;
         }
@@ -213,6 +216,64 @@ impl fmt::Write for OneLine<'_, '_> {
             self.0.write_char(' ')?;
             self.0.write_str(part)
         })
+    }
+}
+
+/// How long it took, for people: "at once", "after 12 ms", "after 15.2 s".
+struct After(Duration);
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() { f.write_str("at once") } else { write!(f, "after {}", Span(self.0)) }
+    }
+}
+
+/// A length of time, for people: two units at most, and what is left is cut off, so that nothing seems longer than it was.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (millis, seconds) = (self.0.subsec_millis(), self.0.as_secs());
+        let (minutes, hours) = (seconds / 60, seconds / 3600);
+        match (hours, minutes, seconds, millis) {
+            (0, 0, 0, 0) if self.0.is_zero() => f.write_str("0 s"),
+            (0, 0, 0, 0) => f.write_str("less than 1 ms"),
+            (0, 0, 0, _) => write!(f, "{millis} ms"),
+            (0, 0, _, 0..100) => write!(f, "{seconds} s"),
+            (0, 0, _, _) => write!(f, "{seconds}.{} s", millis / 100),
+            (0, ..) => two(f, (minutes, "min"), (seconds % 60, "s")),
+            _ => two(f, (hours, "h"), (minutes % 60, "min")),
+        }
+    }
+}
+
+fn two(f: &mut fmt::Formatter<'_>, (large, unit): (u64, &str), (small, of): (u64, &str)) -> fmt::Result {
+    write!(f, "{large} {unit}")?;
+    if small > 0 { write!(f, " {small} {of}") } else { Ok(()) }
+}
+
+/// So many addresses that all failed.
+struct AllOf(usize);
+
+impl fmt::Display for AllOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("the address that was dialed failed"),
+            2 => f.write_str("both addresses that were dialed failed"),
+            dialed => write!(f, "all {dialed} addresses that were dialed failed"),
+        }
+    }
+}
+
+/// None of so many addresses does something: said of one, and of several.
+struct NoneOf(usize, &'static str, &'static str);
+
+impl fmt::Display for NoneOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            NoneOf(1, one, _) => write!(f, "its only address {one}"),
+            NoneOf(all, _, several) => write!(f, "none of its {all} addresses {several}"),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Backoffs, BlackHoles, DialAction, DialConfig, DialFault, DialReport, Gate, Outcome, is_local};
 use crate::{DialId, RequestId};
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use core::mem::size_of;
 use core::time::Duration;
@@ -19,14 +18,16 @@ pub(super) struct Shared {
     pub(super) holes: BlackHoles,
     /// The latest moment that we were told of.
     pub(super) now: Time,
+    /// Up to when delays and timeouts were seen to: `now`, but while a late call catches up with them one after another.
+    pub(super) due: Time,
     pub(super) dials: BTreeMap<DialId, Underway>,
     /// How many of `dials` take a file descriptor.
     pub(super) descriptors: u32,
     pub(super) requests: BTreeMap<RequestId, PeerId>,
     next_dial: u64,
     actions: VecDeque<DialAction>,
-    /// Heap bytes of the reports in `actions`.
-    report_bytes: usize,
+    /// Heap bytes of the addresses and reports in `actions`.
+    action_bytes: usize,
 }
 
 /// A dial under way.
@@ -44,13 +45,20 @@ impl Shared {
             holes: BlackHoles::new(&config),
             config,
             now: Time::ZERO,
+            due: Time::ZERO,
             dials: BTreeMap::new(),
             descriptors: 0,
             requests: BTreeMap::new(),
             next_dial: 0,
             actions: VecDeque::new(),
-            report_bytes: 0,
+            action_bytes: 0,
         }
+    }
+
+    /// It is later.
+    pub(super) fn at(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.due = self.now;
     }
 
     /// Whether another dial may begin, and if so whether it may take a file descriptor.
@@ -69,13 +77,13 @@ impl Shared {
         self.next_dial = self.next_dial.saturating_add(1);
         self.dials.insert(dial, Underway { peer, descriptor });
         self.descriptors = self.descriptors.saturating_add(u32::from(descriptor));
-        self.actions.push_back(DialAction::Dial { dial, peer, address, timeout });
+        self.push(DialAction::Dial { dial, peer, address, timeout });
         dial
     }
 
     pub(super) fn abort(&mut self, dial: DialId) {
         self.forget(dial);
-        self.actions.push_back(DialAction::Abort { dial });
+        self.push(DialAction::Abort { dial });
     }
 
     /// A dial is over.
@@ -116,8 +124,7 @@ impl Shared {
     /// Answers a request that is in `requests`, or that never came to be.
     pub(super) fn answer(&mut self, request: RequestId, action: DialAction) {
         self.requests.remove(&request);
-        self.report_bytes = self.report_bytes.saturating_add(bytes_of(&action));
-        self.actions.push_back(action);
+        self.push(action);
     }
 
     pub(super) fn unpolled(&self) -> usize {
@@ -126,18 +133,23 @@ impl Shared {
 
     pub(super) fn poll(&mut self) -> Option<DialAction> {
         let action = self.actions.pop_front()?;
-        self.report_bytes = self.report_bytes.saturating_sub(bytes_of(&action));
+        self.action_bytes = self.action_bytes.saturating_sub(bytes_of(&action));
         if self.actions.is_empty() && self.actions.capacity() > KEPT_ACTIONS {
             self.actions.shrink_to(KEPT_ACTIONS);
         }
         Some(action)
     }
 
+    fn push(&mut self, action: DialAction) {
+        self.action_bytes = self.action_bytes.saturating_add(bytes_of(&action));
+        self.actions.push_back(action);
+    }
+
     pub(super) fn memory_used(&self) -> usize {
         tree_bytes(self.dials.len(), size_of::<(DialId, Underway)>())
             + tree_bytes(self.requests.len(), size_of::<(RequestId, PeerId)>())
             + self.actions.capacity() * size_of::<DialAction>()
-            + self.report_bytes
+            + self.action_bytes
             + self.gate.memory_used()
             + self.backoffs.memory_used()
             + self.holes.memory_used()
@@ -152,12 +164,18 @@ pub(super) fn tree_bytes(len: usize, entry: usize) -> usize {
     if len == 0 { 0 } else { (len / TAKEN + 1) * (PLACES * entry + HEADER) }
 }
 
+/// Bytes behind an address: its own, and the two counts of an `Arc`.
+pub(super) fn allocated(address: &Multiaddr) -> usize {
+    address.as_bytes().len() + 2 * size_of::<usize>()
+}
+
 fn bytes_of(action: &DialAction) -> usize {
     match action {
+        DialAction::Dial { address, .. } => allocated(address),
         DialAction::Failed { report, .. } => {
-            let rows = report.addresses.capacity() * size_of::<super::AddressReport>();
-            size_of::<Box<DialReport>>() + size_of::<DialReport>() + rows
+            let addresses = report.addresses.iter().map(|row| allocated(&row.address)).sum::<usize>();
+            size_of::<DialReport>() + report.addresses.capacity() * size_of::<super::AddressReport>() + addresses
         }
-        _ => 0,
+        DialAction::Abort { .. } | DialAction::Answered { .. } => 0,
     }
 }

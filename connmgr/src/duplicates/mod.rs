@@ -28,7 +28,8 @@
 //! them. Each of them must be proven, so that N working connections remain.
 //!
 //! **A proof is old** if its ping was sent before the moment when the candidate was found ready to be closed (grace over,
-//! and no streams if the remote initiated it). So the close follows at once upon the keeper's answer.
+//! and no streams if the remote initiated it), or before another connection went, for the keeper is another one then. So the
+//! close follows at once upon the keeper's answer.
 
 mod config;
 #[cfg(test)]

@@ -230,7 +230,10 @@ impl Pair {
         let c = self.connections.get_mut(at)?;
         let grace = if c.ours { Some(config.grace) } else { config.long_grace };
         c.stage = Stage::Draining { onto, until: grace.map_or(Time::NEVER, |grace| now + grace) };
-        Some(Action::Drain { connection: c.id, onto })
+        let action = Action::Drain { connection: c.id, onto };
+        // A grace of nothing is over already, and no deadline would say so.
+        self.settle();
+        Some(action)
     }
 
     /// Row 5: one whose grace is over, and whose keepers are proven again, is closed.
@@ -244,7 +247,9 @@ impl Pair {
         let c = self.connections.get_mut(at)?;
         c.stage = Stage::Closing;
         let action = Action::Close { connection: c.id, kept };
-        self.closes.push(self.now);
+        if self.config.budget != u32::MAX {
+            self.closes.push(self.now);
+        }
         self.settle();
         Some(action)
     }
@@ -270,6 +275,16 @@ impl Pair {
         keepers.find(|k| k.proof < Some(since) && !k.asked).map(|k| k.id)
     }
 
+    /// One went, so the best are others now. What they answered while that one was waited for is old: it proves that they
+    /// worked then.
+    fn doubt(&mut self, now: Time) {
+        for c in &mut self.connections {
+            if let Stage::Due { since, .. } = &mut c.stage {
+                *since = now;
+            }
+        }
+    }
+
     /// Row 6.
     fn tolerate(&mut self) -> Option<Action> {
         if self.told.is_some() || !(0..self.connections.len()).any(|at| self.keepers(at).is_some()) {
@@ -278,6 +293,40 @@ impl Pair {
         self.told = Some(self.now);
         let why = Tolerated::BudgetSpent { closes: self.config.budget, window: self.window() };
         Some(Action::Tolerate { why })
+    }
+}
+
+/// What a moment that is stored says, for the model check.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// A ping was sent.
+    Sent,
+    /// Only what was sent at this moment or later is a proof.
+    Mark,
+    /// A grace ends.
+    Grace,
+    /// A window began.
+    Window,
+}
+
+#[cfg(test)]
+impl Pair {
+    /// Gives every moment that is stored another name. `map` must keep what the comparisons say.
+    pub(super) fn rebase(&mut self, now: Time, map: &mut dyn FnMut(Moment, Time) -> Time) {
+        self.now = now;
+        for c in &mut self.connections {
+            c.answered = c.answered.map(|at| map(Moment::Mark, at));
+            c.proof = c.proof.map(|at| map(Moment::Sent, at));
+            match &mut c.stage {
+                Stage::Draining { until, .. } => *until = map(Moment::Grace, *until),
+                Stage::Due { since, .. } => *since = map(Moment::Mark, *since),
+                Stage::Stays | Stage::Closing => {}
+            }
+        }
+        for at in self.closes.iter_mut().chain(&mut self.told) {
+            *at = map(Moment::Window, *at);
+        }
     }
 }
 
@@ -306,10 +355,14 @@ impl EventMachine for Pair {
                 c.answered = c.answered.or(Some(now));
                 c.proof = c.proof.max(Some(sent.min(now)));
             }
-            Input::Closing { connection } => self.find(connection)?.stage = Stage::Closing,
+            Input::Closing { connection } => {
+                self.find(connection)?.stage = Stage::Closing;
+                self.doubt(now);
+            }
             Input::Closed { connection } => {
                 self.find(connection)?;
                 self.connections.retain(|c| c.id != connection);
+                self.doubt(now);
             }
         }
         self.now = now;

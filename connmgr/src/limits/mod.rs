@@ -287,7 +287,7 @@ impl Limits {
         Ok(protocol.map(|name| self.protocols.add(direction, name, peer)))
     }
 
-    /// A stream that was opened without a protocol has one now. Checks its protocol, and that with its peer. On an error the
+    /// A stream that was opened without a protocol has one now; once a stream. Checks its protocol, and that with its peer. On an error the
     /// stream still counts, without one.
     pub fn set_protocol(
         &mut self,

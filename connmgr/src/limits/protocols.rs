@@ -3,6 +3,7 @@
 use super::exceeded::{Limit, LimitExceeded, room};
 use super::{LimitsConfig, Pair, shrink};
 use crate::Direction;
+use crate::text::heap_bytes;
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
@@ -223,9 +224,4 @@ impl WithPeer {
 
 fn hash(key: &SipHasher13, peer: u32, protocol: ProtocolIx) -> u64 {
     key.hash(&(u64::from(peer) << 32 | u64::from(protocol.0)).to_le_bytes())
-}
-
-/// A long name lies behind a pointer, with two counts of references.
-fn heap_bytes(name: &SmolStr) -> usize {
-    if name.is_heap_allocated() { name.len() + 2 * size_of::<usize>() } else { 0 }
 }

@@ -75,6 +75,9 @@ struct PendingDial {
     address: Multiaddr,
 }
 
+/// Room for actions that is kept when none waits.
+const KEPT_ACTIONS: usize = 1024;
+
 /// Request ids from here on are our own: redials of peers marked keep-alive.
 const OWN_REQUESTS: u64 = 1 << 63;
 
@@ -182,7 +185,12 @@ impl EventMachine for ConnectionManager {
     }
 
     fn poll(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        // Every connection may have been pinged at one moment; that isn't kept for the next such moment.
+        if self.actions.is_empty() && self.actions.capacity() > KEPT_ACTIONS {
+            self.actions.shrink_to(KEPT_ACTIONS);
+        }
+        action
     }
 
     fn deadline(&self) -> Time {

@@ -1,6 +1,7 @@
 //! What is remembered about one peer.
 
 use super::MetadataConfig;
+use crate::text::{cut, heap_bytes, shared_bytes};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -161,9 +162,9 @@ impl PeerMetadata {
 
     /// Bytes on the heap. The addresses' own are counted though they may be shared with other parts.
     pub(super) fn heap(&self) -> usize {
-        let addresses: usize = self.addresses.iter().map(|record| shared(record.address.as_bytes().len())).sum();
+        let addresses: usize = self.addresses.iter().map(|record| shared_bytes(record.address.as_bytes().len())).sum();
         let said = self.said.as_ref().map_or(0, |said| {
-            let names: usize = said.protocols.iter().chain(&said.agent).map(text).sum();
+            let names: usize = said.protocols.iter().chain(&said.agent).map(heap_bytes).sum();
             size_of::<Said>() + said.protocols.len() * size_of::<SmolStr>() + names
         });
         self.addresses.capacity() * size_of::<AddressRecord>() + addresses + said
@@ -208,19 +209,4 @@ pub(super) fn normal(config: &MetadataConfig, id: &PeerId, address: &Multiaddr) 
 pub(super) fn short(config: &MetadataConfig, address: &Multiaddr) -> Option<Multiaddr> {
     let address = if address.peer_id().is_some() { address.without_peer_id() } else { address.clone() };
     (!address.is_empty() && address.as_bytes().len() <= config.max_address as usize).then_some(address)
-}
-
-/// The longest beginning of at most `max` bytes that ends where a character does.
-fn cut(text: &str, max: usize) -> &str {
-    let end = (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.get(..end).unwrap_or_default()
-}
-
-/// Bytes of an `Arc<[u8]>` or `Arc<str>` of this length: two counts before it.
-fn shared(len: usize) -> usize {
-    (2 * size_of::<usize>() + len).next_multiple_of(size_of::<usize>())
-}
-
-fn text(text: &SmolStr) -> usize {
-    if text.is_heap_allocated() { shared(text.len()) } else { 0 }
 }

@@ -295,6 +295,30 @@ fn a_slot_that_is_known_again_is_not_reported_blank() {
     assert_eq!(blanks(&mut store), [2]);
 }
 
+#[test]
+fn a_blank_slot_is_reported_once() {
+    let mut store = store(MetadataConfig::default());
+    for _ in 0..3 {
+        tell(&mut store, at(0), P, place(1), Source::Hearsay, 60);
+        store.on_timeout(at(60));
+        tell(&mut store, at(60), P, address("/ip4/0.0.0.0/tcp/1"), Source::Hearsay, 60);
+    }
+    assert_eq!(blanks(&mut store), [0]);
+    assert_eq!(blanks(&mut store), []);
+}
+
+#[test]
+fn that_many_peers_expired_at_one_moment_takes_no_room_afterwards() {
+    let mut store = store(MetadataConfig { max_peers: 10_000, ..MetadataConfig::default() });
+    for peer in 0..10_000 {
+        tell(&mut store, at(0), PeerIx(peer), place(1), Source::Hearsay, 60);
+    }
+    store.on_timeout(at(60));
+    let before = store.memory_used();
+    assert_eq!(blanks(&mut store).len(), 10_000);
+    assert!(store.memory_used() + 10_000 * size_of::<PeerIx>() <= before);
+}
+
 /// CVE-2023-40583: go-libp2p kept the addresses of every signed record it was ever sent.
 #[test]
 fn records_of_a_hundred_thousand_strangers_stay_within_the_caps() {

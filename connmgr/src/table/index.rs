@@ -43,11 +43,6 @@ impl Index {
         self.slots.insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
     }
 
-    /// [`Index::add`], for callers that still say where the keys lie.
-    pub(crate) fn insert<K: Copy + Hash>(&mut self, key: K, slot: u32, _key_of: impl Fn(u32) -> Option<K>) {
-        self.add(key, slot);
-    }
-
     /// Takes a slot out. It needs no entry behind it any more. Whether it was there.
     pub(crate) fn remove<K: Copy + Hash>(&mut self, key: K, slot: u32) -> bool {
         match self.slots.find_entry(spread(self.hash(&key)), |place| place.slot == slot) {

@@ -1,5 +1,5 @@
 //! Each table beside the plain collection that says the same.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_possible_truncation)]
 
 use super::*;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -73,6 +73,39 @@ fn indexes_of_other_labels_and_seeds_hash_otherwise() {
     let hashes = [Index::new(&one, "a"), Index::new(&one, "b"), Index::new(&other, "a")].map(|index| index.hash(&7u64));
     assert_eq!(hashes[0], Index::new(&one, "a").hash(&7u64));
     assert!(hashes[0] != hashes[1] && hashes[0] != hashes[2]);
+}
+
+#[test]
+fn keys_of_one_hash_are_told_apart() {
+    let mut index = Index::new(&Seed::new([3; 32]), "numbers");
+    // Of 200,000 keys some share their 32 bits of hash.
+    let mut known = BTreeMap::new();
+    let (one, other) = (0..200_000u64)
+        .find_map(|key| known.insert(index.hash(&key), key).map(|before| (before, key)))
+        .expect("two keys of one hash");
+    let key_of = |slot| [one, other].get(slot as usize).copied();
+    index.add(other, 1);
+    assert_eq!(index.find(one, key_of), None);
+    index.add(one, 0);
+    assert_eq!((index.find(one, key_of), index.find(other, key_of)), (Some(0), Some(1)));
+    assert!(index.remove(one, 0));
+    assert_eq!((index.find(one, key_of), index.find(other, key_of)), (None, Some(1)));
+}
+
+#[test]
+fn the_memory_counted_is_the_memory_allocated() {
+    let mut counted = 0;
+    let allocated = allocation_counter::measure(|| {
+        let (mut slab, mut heap, mut index) = (Slab::new(), Heap::new(), Index::new(&Seed::new([3; 32]), "numbers"));
+        for number in 0..3000u64 {
+            let slot = slab.insert(number);
+            heap.set(slot, Time::from_nanos(number));
+            index.add(number, slot);
+        }
+        counted = slab.memory_used() + heap.memory_used() + index.memory_used();
+        core::mem::forget((slab, heap, index));
+    });
+    assert_eq!(i64::try_from(counted).unwrap(), allocated.bytes_current);
 }
 
 #[test]

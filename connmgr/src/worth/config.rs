@@ -8,13 +8,16 @@ use smol_str::SmolStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorthConfig {
-    /// A trim leaves this many connections that may be closed. 0 switches trimming off. Default 160 (go-libp2p).
+    /// A trim leaves this many connections that may be closed: of peers that are neither protected nor in their grace, which
+    /// are not counted here. The order in which the others go stands in the [module](super). 0 switches trimming off.
+    /// Default 160 (go-libp2p).
     pub low: u32,
-    /// A trim begins at this many connections. 0 switches trimming off. Default 192 (go-libp2p).
+    /// A trim begins at this many connections, protected ones and those in their grace included. 0 switches trimming off.
+    /// Default 192 (go-libp2p).
     pub high: u32,
-    /// A connection this young is not closed by a trim. Default 60 s (go-libp2p).
+    /// A connection this young is not closed by a trim, nor are others to the same peer. Default 60 s (go-libp2p).
     pub grace: Duration,
-    /// Time between two trims, at least a millisecond. Default 10 s (go-libp2p).
+    /// Time between two trims, those that found nobody to close included; at least a millisecond. Default 10 s (go-libp2p).
     pub silence: Duration,
     /// How long tags of a peer without a connection are kept, from the first one on. Default 60 s.
     pub early_tags_ttl: Duration,
@@ -95,7 +98,8 @@ pub enum Decay {
 /// A tag that decays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecayingTag {
-    /// Time between two steps of decay, rounded up to a multiple of the resolution.
+    /// Time between two steps of decay, rounded up to a multiple of the resolution. All peers step together, at multiples of
+    /// this since the definition, so that the first step after a bump may come sooner.
     pub interval: Duration,
     /// What a step does.
     pub decay: Decay,

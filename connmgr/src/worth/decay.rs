@@ -3,7 +3,7 @@
 //! All peers with a tag step together, at multiples of its interval since its definition. The arithmetic takes any number
 //! of steps at once, so that a late call ends where calls in time would have ended.
 
-use super::tags::{name_bytes, saturate};
+use super::tags::{Decaying, name_bytes, saturate};
 use super::{Bump, Decay, DecayingTag, TagError};
 use crate::table::Heap;
 use alloc::vec::Vec;
@@ -121,15 +121,10 @@ impl Definitions {
 
     /// The next steps that are due, together with who takes part. Give back who stayed by [`Definitions::stepped`].
     pub(super) fn take_due(&mut self, now: Time) -> Option<(Due, Vec<u32>)> {
-        let (next, definition) = self.steps.peek().filter(|(next, _)| *next <= now && !next.is_never())?;
-        let Some(known) = self.get_mut(definition) else {
-            self.steps.remove(definition);
-            return None;
-        };
-        let further = nanos(now.since(next)) / known.interval;
-        let last = next + Duration::from_nanos(further.saturating_mul(known.interval));
-        let due = Due { definition, decay: known.decay, steps: further.saturating_add(1), last };
-        Some((due, mem::take(&mut known.members)))
+        let (_, definition) = self.steps.peek()?;
+        let due = self.due(now, definition)?;
+        let members = self.get_mut(definition).map(|known| mem::take(&mut known.members));
+        Some((due, members.unwrap_or_default()))
     }
 
     pub(super) fn stepped(&mut self, now: Time, definition: u32, members: Vec<u32>) {
@@ -137,6 +132,11 @@ impl Definitions {
             known.members = members;
         }
         self.schedule(now, definition);
+    }
+
+    /// Whether a tag survives the steps that are due.
+    pub(super) fn survives(&self, now: Time, tag: &Decaying) -> bool {
+        self.due(now, tag.definition).is_none_or(|due| decayed(tag.value, tag.bumped, &due).is_some())
     }
 
     /// When the next step is.
@@ -154,6 +154,14 @@ impl Definitions {
                 .flatten()
                 .map(|known| known.members.capacity() * size_of::<u32>() + name_bytes(&known.name))
                 .sum::<usize>()
+    }
+
+    fn due(&self, now: Time, definition: u32) -> Option<Due> {
+        let next = self.steps.key(definition).filter(|next| *next <= now && !next.is_never())?;
+        let known = self.get(definition)?;
+        let further = nanos(now.since(next)) / known.interval;
+        let last = next + Duration::from_nanos(further.saturating_mul(known.interval));
+        Some(Due { definition, decay: known.decay, steps: further.saturating_add(1), last })
     }
 
     fn schedule(&mut self, now: Time, definition: u32) {

@@ -38,7 +38,7 @@ pub enum Fate {
         /// Reasons for protection that wait for one.
         reasons: Vec<SmolStr>,
     },
-    /// It was chosen already, and its connections are closing.
+    /// Its connections are closing already.
     Closing,
     /// It may not be closed.
     Protected {
@@ -141,27 +141,35 @@ impl fmt::Display for Verdict {
             Fate::NotConnected { tags, reasons } => {
                 f.write_str("not connected")?;
                 if *tags > 0 {
-                    write!(f, "; it has {} that wait for a connection", Count(*tags, "tag"))?;
+                    write!(
+                        f,
+                        "; {} {} for a connection",
+                        Count(*tags, "tag"),
+                        if *tags == 1 { "waits" } else { "wait" }
+                    )?;
                 }
                 if !reasons.is_empty() {
-                    write!(f, "; once connected it is protected: {}", List(reasons))?;
+                    write!(f, "; once it is, it is protected for {}", List(reasons))?;
                 }
                 Ok(())
             }
-            Fate::Closing => f.write_str("being closed: it was chosen by a trim or for a newcomer"),
-            Fate::Protected { reasons } => write!(f, "would not be closed: it is protected: {}", List(reasons)),
+            Fate::Closing => f.write_str("being closed already"),
+            Fate::Protected { reasons } => write!(f, "would not be closed: it is protected for {}", List(reasons)),
             Fate::InGrace { left, value } => {
-                write!(f, "would not be closed for another {left:?}: it is in its grace (its value is {value})")?;
+                write!(f, "would not be closed for another {left:?}: it is in its grace, and its value is {value}; ")?;
                 self.say_when(f)
             }
-            Fate::Kept { rank } if self.is_off() => write!(f, "would not be closed: trimming is off ({rank})"),
+            Fate::Kept { rank } if self.is_off() => {
+                f.write_str("would not be closed: trimming is off; ")?;
+                rank.say_worth(f)
+            }
             Fate::Kept { rank } => {
-                write!(f, "would be kept by a trim: {rank}, and {} must go", Count(rank.must_go, "connection"))?;
+                write!(f, "would be kept by a trim: {}, and {rank}; ", MustGo(self, rank))?;
                 self.say_when(f)
             }
             Fate::WouldClose { rank } => {
                 let which = if self.next_trim.is_some() { "the next trim" } else { "a trim" };
-                write!(f, "would be closed by {which}: {rank}, and {} must go", Count(rank.must_go, "connection"))?;
+                write!(f, "would be closed by {which}: {}, and {rank}; ", MustGo(self, rank))?;
                 self.say_when(f)
             }
         }
@@ -174,30 +182,57 @@ impl Verdict {
     }
 
     fn say_when(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { connections, high, low, .. } = self;
-        let connections = Count(*connections, "connection");
+        let Verdict { connections, high, .. } = self;
+        let verb = if *connections == 1 { "is" } else { "are" };
+        let there = format_args!("there {verb} {}", Count(*connections, "connection"));
         match self.next_trim {
-            _ if self.is_off() => f.write_str("; trimming is off"),
-            Some(Duration::ZERO) => write!(f, "; a trim down to {low} is due: {connections}, {high} are enough"),
-            Some(left) => write!(f, "; a trim down to {low} comes in {left:?}: {connections}, {high} are enough"),
-            None => write!(f, "; no trim is due below {high} connections, and there are {connections}"),
+            _ if self.is_off() => f.write_str("trimming is off"),
+            Some(Duration::ZERO) => write!(f, "a trim is due now: {there}, and the high watermark is {high}"),
+            Some(left) => write!(f, "a trim comes in {left:?}: {there}, and the high watermark is {high}"),
+            None => write!(f, "no trim comes below the high watermark of {high}: {there}"),
         }
     }
 }
 
 impl fmt::Display for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.place, self.of) {
+            (_, ..=1) => f.write_str("it is the only peer that may be closed")?,
+            (..=1, of) => write!(f, "it is the first of {of} peers to go")?,
+            (place, of) => {
+                write!(f, "it is number {place} of {of} peers to go, after {}", Count(self.before, "connection"))?;
+            }
+        }
+        f.write_str(": ")?;
+        self.say_worth(f)
+    }
+}
+
+impl Rank {
+    fn say_worth(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "its value is {} (", self.value)?;
         match self.tags {
             0 => f.write_str("no tags")?,
             tags => write!(f, "{}", Count(tags, "tag"))?,
         }
-        write!(f, "), it has {}, ", Count(self.streams, "stream"))?;
-        write!(f, "number {} of {} to go", self.place, Count(self.of, "peer"))?;
-        if self.before > 0 {
-            write!(f, " after {}", Count(self.before, "connection"))?;
+        match self.streams {
+            0 => f.write_str("), and it has no streams"),
+            streams => write!(f, "), and it has {}", Count(streams, "stream")),
         }
-        Ok(())
+    }
+}
+
+/// How many of how many connections must go, and why.
+struct MustGo<'a>(&'a Verdict, &'a Rank);
+
+impl fmt::Display for MustGo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MustGo(Verdict { low, may_be_closed, .. }, Rank { must_go, .. }) = self;
+        let of = Count(*may_be_closed, "connection");
+        match must_go {
+            0 => write!(f, "nothing must go ({of} may be closed, and the low watermark is {low})"),
+            _ => write!(f, "{must_go} of the {of} that may be closed must go (the low watermark is {low})"),
+        }
     }
 }
 
@@ -211,12 +246,18 @@ impl fmt::Display for Count {
     }
 }
 
+/// Names in quotes, with "and" before the last one.
 struct List<'a>(&'a [SmolStr]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, reason) in self.0.iter().enumerate() {
-            write!(f, "{}{reason:?}", if place == 0 { "" } else { ", " })?;
+        for (place, name) in self.0.iter().enumerate() {
+            let before = match place {
+                0 => "",
+                _ if place + 1 == self.0.len() => " and ",
+                _ => ", ",
+            };
+            write!(f, "{before}{name:?}")?;
         }
         Ok(())
     }

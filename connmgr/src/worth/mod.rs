@@ -10,18 +10,31 @@
 //!      |                              '------->   protected   <----'                 |
 //!      '------ last connection: the tags go, the protection stays <------------------'
 //! ```
-//! Candidates lie in a heap in the order in which they go ([`Verdict`] explains a place in it):
+//! # Who goes first
 //!
-//! 1. lower value;
-//! 2. no streams before streams;
-//! 3. all connections opened by the remote before some opened by us;
-//! 4. fewer streams;
-//! 5. the youngest connection younger before older;
-//! 6. lower number in our book.
+//! Closing a peer closes all its connections. Each criterion decides only where those before it are equal:
 //!
-//! Before all of them go temporary entries, the tags of peers without a connection: they end by their lifetime, or at once in
-//! an emergency, and closing them closes nothing. Watermarks, tags and the first four criteria are go-libp2p's. A trim takes
-//! one look at each victim and none at those who stay.
+//! 1. temporary entries (tags of peers without a connection): they end by their lifetime, or at once in an emergency, and
+//!    closing them closes nothing;
+//! 2. lower value, which is the sum of the tags;
+//! 3. no streams before streams;
+//! 4. all connections opened by the remote before some opened by us;
+//! 5. fewer streams;
+//! 6. the youngest connection younger before older: old connections are harder to come by, also for one who wants to
+//!    surround us;
+//! 7. lower number in our book.
+//!
+//! Watermarks, tags and the first five criteria are go-libp2p's; js-libp2p has value, streams, inbound, newest. All that a
+//! person may ask about a place in this order is in a [`Verdict`].
+//!
+//! | what | who may go | how many |
+//! |---|---|---|
+//! | a trim | candidates | connections of candidates down to `low` |
+//! | an emergency | candidates and peers in their grace, in one order; then protected ones | all connections down to `low` |
+//! | a newcomer at the hard cap | the first candidate, if by 2 to 4 the newcomer comes after it, or is protected | one peer |
+//!
+//! A newcomer has no streams yet, so that by 3 it never comes after another. Equals never go in favour of each other, or two
+//! peers could push each other out for ever. A trim takes one look at each victim and none at those who stay.
 
 mod config;
 mod decay;
@@ -121,13 +134,12 @@ impl Worth {
     /// Changes a plain tag.
     pub(crate) fn tag(&mut self, now: Time, peer: PeerIx, tag: &str, change: TagChange) -> Result<(), TagError> {
         self.check_name(tag)?;
-        let details = self.details(peer);
-        let known = details.is_some_and(|details| details.has_tag(tag));
+        let known = self.details(peer).is_some_and(|details| details.has_tag(tag));
         if !known && change == TagChange::Remove {
             return Ok(());
         }
         if !known {
-            self.check_room_for_tag(details)?;
+            self.check_room_for_tag(now, peer)?;
         }
         self.pass(now);
         self.change_details(peer.0, |details| details.change(tag, change));
@@ -164,9 +176,8 @@ impl Worth {
     pub(crate) fn bump(&mut self, now: Time, peer: PeerIx, tag: &str, bump: Bump) -> Result<(), TagError> {
         let definition = self.find_definition(tag)?;
         decay::bumped(None, bump)?;
-        let details = self.details(peer);
-        if details.is_none_or(|details| details.decaying(definition).is_none()) {
-            self.check_room_for_tag(details)?;
+        if self.details(peer).is_none_or(|details| details.decaying(definition).is_none()) {
+            self.check_room_for_tag(now, peer)?;
         }
         self.pass(now);
         if peer.0 as usize >= self.make_room(peer.0) {
@@ -326,9 +337,19 @@ impl Worth {
         Ok(())
     }
 
-    fn check_room_for_tag(&self, details: Option<&Details>) -> Result<(), TagError> {
+    /// Room for one tag more. What time has taken since the last call takes no room, though it is not cleared yet: an error
+    /// changes nothing.
+    fn check_room_for_tag(&self, now: Time, peer: PeerIx) -> Result<(), TagError> {
         let cap = self.config.max_tags;
-        if details.map_or(0, Details::count) >= cap as usize {
+        let count = match self.details(peer) {
+            Some(details) if details.count() >= cap as usize && self.next_timer() <= now => {
+                let ended = self.early.key(peer.0).is_some_and(|end| end <= now);
+                let decaying = details.decaying.iter().filter(|tag| self.definitions.survives(now, tag)).count();
+                if ended { 0 } else { details.tags.len() + decaying }
+            }
+            details => details.map_or(0, Details::count),
+        };
+        if count >= cap as usize {
             return Err(TagError::Full { what: "tags of this peer", cap });
         }
         Ok(())

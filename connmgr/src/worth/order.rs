@@ -2,17 +2,16 @@
 
 use tidewire_core::Time;
 
-/// Who goes first: the lesser key; among equals the lower slot, which the heap sees to. Each criterion decides only where
-/// those before it are equal:
+/// Who goes first: the lesser key; among equals the lower slot, which the heap sees to. The order that the
+/// [module](super) documents, without temporary entries:
 ///
 /// ```text
 /// worth  63 ........ 32   lower value first
 ///                    31   without streams first
 ///                    30   all connections inbound first
 ///        29 .........  0   fewer streams first
-/// youth  63 .........  0   younger first: old connections are harder to come by, also for one who wants to surround us
+/// youth  63 .........  0   younger first
 /// ```
-/// The first four are go-libp2p's; js-libp2p has value, streams, inbound, newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct OrderKey {
     worth: u64,

@@ -46,14 +46,12 @@ pub(super) enum Place {
     Chosen,
 }
 
-/// Connections by the place of their peer.
+/// Connections by the place of their peer; those of chosen ones count no longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) protected: u32,
     pub(super) grace: u32,
     pub(super) candidates: u32,
-    /// No longer counted.
-    chosen: u32,
 }
 
 impl Sums {
@@ -63,11 +61,10 @@ impl Sums {
 
     fn at(&mut self, place: Place) -> Option<&mut u32> {
         match place {
-            Place::Absent => None,
+            Place::Absent | Place::Chosen => None,
             Place::Protected => Some(&mut self.protected),
             Place::Grace => Some(&mut self.grace),
             Place::Candidate => Some(&mut self.candidates),
-            Place::Chosen => Some(&mut self.chosen),
         }
     }
 
@@ -229,7 +226,7 @@ impl Worth {
             let Some((_, least)) = self.early_values.peek() else { break };
             self.drop_early(least);
         }
-        self.end_early(now);
+        self.end_early(now); // with a lifetime of 0, this one too
     }
 
     /// A peer got its first connection: its tags stay as long as that.
@@ -301,11 +298,12 @@ impl Worth {
         if self.next_timer() > now {
             return;
         }
+        // First, so that nobody leaves a definition while its members are being stepped.
+        self.end_early(now);
         while let Some((due, members)) = self.definitions.take_due(now) {
             let left = self.step(now, due, members);
             self.definitions.stepped(now, due.definition, left);
         }
-        self.end_early(now);
     }
 
     /// When values decay or early tags end next.
@@ -340,8 +338,7 @@ impl Worth {
     }
 
     fn end_early(&mut self, now: Time) {
-        while let Some((end, peer)) = self.early.peek().filter(|(end, _)| *end <= now && !end.is_never()) {
-            debug_assert!(end <= now);
+        while let Some((_, peer)) = self.early.peek().filter(|(end, _)| *end <= now && !end.is_never()) {
             self.drop_early(peer);
         }
     }

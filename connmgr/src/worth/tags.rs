@@ -82,9 +82,10 @@ impl Details {
     }
 }
 
-/// Heap bytes of a name: the text and two reference counts, if it is too long to lie in place.
+/// Heap bytes of a name: two reference counts and the text, in whole words, if it is too long to lie in place.
 pub(super) fn name_bytes(name: &SmolStr) -> usize {
-    if name.is_heap_allocated() { name.len() + 2 * size_of::<usize>() } else { 0 }
+    let word = size_of::<usize>();
+    if name.is_heap_allocated() { (2 * word + name.len()).next_multiple_of(word) } else { 0 }
 }
 
 pub(super) fn saturate(value: i64) -> i32 {

@@ -16,9 +16,9 @@ pub(crate) struct Trim {
     pub(crate) closed: u32,
     /// Connections before the trim.
     pub(crate) of: u32,
-    /// Connections of protected peers.
+    /// Connections passed over because their peers are protected.
     pub(crate) protected: u32,
-    /// Connections of peers in their grace that are not protected.
+    /// Connections passed over because their peers are in their grace, and not protected.
     pub(crate) in_grace: u32,
 }
 
@@ -64,6 +64,7 @@ impl Worth {
     /// low watermark no connection is closed: nothing says how many may stay.
     pub(crate) fn emergency(&mut self, now: Time) -> Trim {
         let mut trim = self.begin(now);
+        trim.in_grace = 0; // grace holds nobody back here
         while let Some((_, peer)) = self.early.peek() {
             self.drop_early(peer);
         }
@@ -91,6 +92,7 @@ impl Worth {
         {
             self.add_victim(&mut trim, peer);
         }
+        trim.protected = self.sums.protected;
         trim
     }
 

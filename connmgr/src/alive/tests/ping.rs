@@ -279,6 +279,18 @@ fn what_is_kept_is_small_also_after_all_were_due_at_once() {
     assert!(alive.memory_used() / many as usize <= 44 * 5 / 4, "{} bytes", alive.memory_used() / many as usize);
 }
 
+#[test]
+fn the_memory_counted_is_the_memory_allocated() {
+    let mut alive = alive();
+    let allocated = allocation_counter::measure(|| {
+        for conn in 0..3000 {
+            alive.opened(at(0), ConnIx(conn));
+        }
+        alive.on_timeout(at(30_000));
+    });
+    assert_eq!(i64::try_from(alive.memory_used()).unwrap(), allocated.bytes_current);
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Opened(u32),

@@ -101,10 +101,43 @@ fn a_connection_from_anywhere_ends_the_tries_and_the_next_loss_begins_anew() {
     reconnect.dial_failed(at(2_000), &peer(1), "timed out");
     reconnect.connected(at(2_500), &peer(1));
     assert_eq!(reconnect.deadline(), Time::NEVER);
-    reconnect.disconnected(at(9_000), &peer(1));
+    reconnect.disconnected(at(12_500), &peer(1));
     let (then, actions) = next(&mut reconnect);
     assert_eq!(actions, [dial(1, 1)]);
-    assert!(then <= at(10_250));
+    assert!(then <= at(13_750));
+}
+
+#[test]
+fn a_peer_that_lets_us_in_and_hangs_up_at_once_is_given_up_too() {
+    let mut reconnect = reconnect(ReconnectConfig { tries: 3, ..ReconnectConfig::default() });
+    lost(&mut reconnect, at(0), 1);
+    let mut lost_at = at(0);
+    for (try_, delay) in [(1, 1), (2, 2), (3, 4)] {
+        let (now, actions) = next(&mut reconnect);
+        assert_eq!(actions, [dial(1, try_)]);
+        assert!(now.since(lost_at) >= secs(delay), "try {try_} after {:?}", now.since(lost_at));
+        reconnect.connected(now, &peer(1));
+        // Another connection to it, or its mark once more, makes the first one no younger.
+        reconnect.connected(now + secs(1), &peer(1));
+        reconnect.keep(now + secs(1), peer(1), true, true).unwrap();
+        lost_at = now + Duration::from_millis(1_500);
+        reconnect.disconnected(lost_at, &peer(1));
+    }
+    let why = "it was connected, and lost again after 1500 ms".into();
+    assert_eq!(drain(&mut reconnect), [ReconnectAction::GaveUp { peer: peer(1), tries: 3, why }]);
+    assert_eq!(reconnect.deadline(), Time::NEVER);
+}
+
+#[test]
+fn a_connection_that_lasts_ends_the_tries_however_many_came_before() {
+    let mut reconnect = reconnect(ReconnectConfig { tries: 2, ..ReconnectConfig::default() });
+    lost(&mut reconnect, at(0), 1);
+    for _ in 0..10 {
+        let (now, actions) = next(&mut reconnect);
+        assert_eq!(actions, [dial(1, 1)]);
+        reconnect.connected(now, &peer(1));
+        reconnect.disconnected(now + secs(10), &peer(1));
+    }
 }
 
 #[test]
@@ -272,6 +305,22 @@ fn a_long_reason_is_cut_between_characters_and_counted() {
     assert!(reconnect.memory_used() < before + 126);
 }
 
+#[test]
+fn the_memory_counted_is_the_memory_allocated() {
+    let mut reconnect = reconnect(ReconnectConfig { tries: 1, at_once: 9, ..ReconnectConfig::default() });
+    let allocated = allocation_counter::measure(|| {
+        for number in 0..30 {
+            lost(&mut reconnect, at(0), number);
+        }
+        reconnect.on_timeout(at(2_000));
+        while reconnect.poll().is_some() {}
+        for number in 0..30 {
+            reconnect.dial_failed(at(3_000), &peer(number), "a reason that is too long to stand inline");
+        }
+    });
+    assert_eq!(i64::try_from(reconnect.memory_used()).unwrap(), allocated.bytes_current);
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Keep(u8, bool),
@@ -300,6 +349,7 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Clone, Debug, PartialEq)]
 enum Noted {
     Connected {
+        since: Time,
         stopped: bool,
     },
     /// Its turn comes between these.
@@ -398,14 +448,27 @@ proptest! {
                 }
                 Op::Connected(number) => {
                     reconnect.connected(now, &peer(number));
-                    if let Some(noted) = model.peers.get_mut(&number) {
-                        *noted = (Noted::Connected { stopped: false }, 0);
+                    if let Some((noted, tries)) = model.peers.get_mut(&number) {
+                        match noted {
+                            Noted::Connected { stopped, .. } => *stopped = false,
+                            _ => {
+                                if matches!(noted, Noted::Quiet | Noted::GivenUp { .. }) {
+                                    *tries = 0;
+                                }
+                                *noted = Noted::Connected { since: now, stopped: false };
+                            }
+                        }
                     }
                 }
                 Op::Disconnected(number) => {
                     reconnect.disconnected(now, &peer(number));
                     match model.peers.get_mut(&number) {
-                        Some((Noted::Connected { stopped: false }, _)) => model.wait(now, number),
+                        Some((Noted::Connected { since, stopped: false }, tries)) => {
+                            if now.since(*since) >= model.config.settled {
+                                *tries = 0;
+                            }
+                            model.wait(now, number);
+                        }
                         Some((noted @ Noted::Connected { .. }, _)) => *noted = Noted::Quiet,
                         _ => {}
                     }
@@ -414,7 +477,7 @@ proptest! {
                     reconnect.stopped(&peer(number));
                     if let Some((noted, _)) = model.peers.get_mut(&number) {
                         *noted = match noted {
-                            Noted::Connected { .. } => Noted::Connected { stopped: true },
+                            Noted::Connected { since, .. } => Noted::Connected { since: *since, stopped: true },
                             _ => Noted::Quiet,
                         };
                     }
@@ -434,7 +497,7 @@ proptest! {
                                 *noted = Noted::Waiting { from: *from, to: now };
                                 *tries = 0;
                             }
-                            Noted::Dialing => *tries = 0,
+                            Noted::Dialing | Noted::Connected { .. } => *tries = 0,
                             _ => {}
                         }
                     }

@@ -120,6 +120,126 @@ fn what_is_closing_gives_its_place_at_once() {
     assert_eq!(world.manager.counts().limits.closing_inbound, 1);
 }
 
+/// No saw-tooth: the cap stays filled, and each newcomer costs one.
+#[test]
+fn at_the_hard_cap_each_better_newcomer_costs_one_and_the_cap_stays_filled() {
+    let mut world = full();
+    for n in 4..=30 {
+        world.tell(Input::Tag { peer: peer(n), tag: "dht", change: TagChange::Set(i32::try_from(n).unwrap()) });
+        let gone = closes(&world.open(u64::from(n), n, Direction::Inbound));
+        assert_eq!(gone.len(), 1, "newcomer {n}");
+        assert_eq!(world.manager.counts().limits.established, 3);
+        world.closed(gone[0].0);
+        world.wait(Duration::from_secs(61));
+    }
+    let left: Vec<bool> = (26..=30).map(|n| world.manager.is_connected(&peer(n))).collect();
+    assert_eq!(left, [false, false, true, true, true]);
+}
+
+#[test]
+fn an_evicted_peer_loses_all_its_connections() {
+    let mut config = quiet();
+    config.limits.established = 3;
+    config.duplicates.per_peer = 2;
+    let mut world = World::new(config);
+    for (connection, n) in [(1, 1), (2, 2), (3, 2)] {
+        world.open(connection, n, Direction::Inbound);
+    }
+    world.tell(Input::Tag { peer: peer(1), tag: "dht", change: TagChange::Set(5) });
+    world.wait(Duration::from_secs(61));
+    let evicted = CloseReason::Evicted { newcomer: peer(4) };
+    assert_eq!(closes(&world.open(4, 4, Direction::Outbound)), [(2, evicted.clone()), (3, evicted)]);
+}
+
+#[test]
+fn a_trim_on_command_needs_no_high_watermark_and_is_followed_by_silence() {
+    let mut config = crowd(1, 3);
+    config.worth.grace = Duration::ZERO;
+    let mut world = World::new(config);
+    for n in 1..=2 {
+        world.open(u64::from(n), n, Direction::Inbound);
+    }
+    assert_eq!(closes(&world.tell(Input::TrimNow)), [(1, CloseReason::Trimmed { value: 0 })]);
+    for n in 3..=4 {
+        assert_eq!(closes(&world.open(u64::from(n), n, Direction::Inbound)), []);
+    }
+    assert_eq!(closes(&world.wait(Duration::from_millis(9_999))), []);
+    assert_eq!(closes(&world.wait(Duration::from_millis(1))).len(), 2);
+}
+
+#[test]
+fn of_trims_in_a_row_that_could_close_nothing_only_the_first_is_told() {
+    let mut world = World::new(crowd(1, 2));
+    let trimmed = |actions: &[Action]| {
+        let all = events(actions);
+        all.into_iter().filter(|event| matches!(event, Event::Trimmed { .. })).collect::<Vec<_>>()
+    };
+    world.open(1, 1, Direction::Inbound);
+    let told = trimmed(&world.open(2, 2, Direction::Inbound));
+    assert_eq!(told, [Event::Trimmed { closed: 0, of: 2, protected: 0, in_grace: 2 }]);
+    assert_eq!(trimmed(&world.wait(Duration::from_secs(59))), []);
+    let told = trimmed(&world.wait(Duration::from_secs(1)));
+    assert_eq!(told, [Event::Trimmed { closed: 1, of: 2, protected: 0, in_grace: 0 }]);
+}
+
+#[test]
+fn tags_of_a_peer_without_a_connection_are_forgotten_after_a_minute_and_the_peer_with_them() {
+    let mut world = World::new(quiet());
+    world.tell(Input::Tag { peer: peer(1), tag: "dht", change: TagChange::Set(5) });
+    assert_eq!(world.manager.peer(&peer(1)).unwrap().value, 5);
+    world.wait(Duration::from_secs(60));
+    assert!(world.manager.peer(&peer(1)).is_none());
+    assert_eq!(world.manager.counts().known_peers, 0);
+}
+
+#[test]
+fn tags_go_with_the_last_connection_and_protection_stays() {
+    let mut world = World::new(quiet());
+    world.open(1, 1, Direction::Inbound);
+    world.tell(Input::Tag { peer: peer(1), tag: "dht", change: TagChange::Set(5) });
+    world.tell(Input::Protect { peer: peer(1), reason: "relay" });
+    world.closed(1);
+    let known = world.manager.peer(&peer(1)).unwrap();
+    assert_eq!((known.value, known.protections), (0, vec!["relay"]));
+    world.tell(Input::Unprotect { peer: peer(1), reason: "relay" });
+    assert_eq!(world.manager.counts().known_peers, 0);
+}
+
+#[test]
+fn a_timeout_that_is_an_hour_late_leaves_what_timely_ones_leave() {
+    let decays = [
+        ("fixed", Decay::Fixed(7)),
+        ("linear", Decay::Linear { numerator: 99, denominator: 100 }),
+        ("inactive", Decay::ExpireWhenInactive(Duration::from_secs(3600))),
+        ("soon", Decay::ExpireWhenInactive(Duration::from_secs(90))),
+        ("none", Decay::None),
+    ];
+    let start = || {
+        let mut world = World::new(quiet());
+        world.open(1, 1, Direction::Inbound);
+        for (tag, decay) in decays {
+            world.tell(Input::DefineDecaying { tag, decay: DecayingTag { interval: Duration::from_secs(60), decay } });
+            world.tell(Input::Bump { peer: peer(1), tag, bump: Bump::Unbounded(1000) });
+        }
+        world.tell(Input::Tag { peer: peer(2), tag: "early", change: TagChange::Set(5) });
+        world
+    };
+    let (mut timely, mut late) = (start(), start());
+    timely.wait(Duration::from_secs(3599));
+    late.now = timely.now;
+    late.manager.on_timeout(late.now);
+    let tags = |world: &World| {
+        let view = world.manager.peer(&peer(1)).unwrap();
+        let tags: Vec<_> = view.tags.iter().map(|(tag, value)| (format!("{tag}"), *value)).collect();
+        tags
+    };
+    assert_eq!(tags(&late), tags(&timely));
+    assert_eq!(tags(&late)[0], (format!("fixed"), 1000 - 59 * 7));
+    assert_eq!(tags(&late).len(), 4);
+    assert_eq!(late.manager.counts().known_peers, 1);
+    assert_eq!(late.manager.deadline(), timely.manager.deadline());
+}
+
 #[test]
 fn an_emergency_passes_over_grace_and_protection_comes_last() {
     let mut world = World::new(crowd(1, 100));
@@ -132,17 +252,42 @@ fn an_emergency_passes_over_grace_and_protection_comes_last() {
 }
 
 #[test]
-fn explain_tells_a_person_why_a_peer_would_stay_or_go() {
-    let mut world = World::new(crowd(1, 3));
-    for n in 1..=2 {
+fn an_emergency_tells_what_it_closed_and_what_protection_kept() {
+    let mut world = World::new(crowd(1, 100));
+    for n in 1..=4 {
         world.open(u64::from(n), n, Direction::Inbound);
     }
-    let says = |world: &World, n: u32| format!("{}", world.manager.explain(&peer(n)));
-    assert!(says(&world, 1).contains("grace"), "{}", says(&world, 1));
+    for n in 1..=2 {
+        world.tell(Input::Protect { peer: peer(n), reason: "relay" });
+    }
+    let actions = world.tell(Input::Emergency);
+    assert_eq!(closes(&actions).iter().map(|(connection, _)| *connection).collect::<Vec<_>>(), [3, 4, 1]);
+    assert_eq!(events(&actions), [Event::Trimmed { closed: 3, of: 4, protected: 1, in_grace: 0 }]);
+}
+
+#[test]
+fn explain_tells_a_person_why_a_peer_would_stay_or_go() {
+    let mut world = World::new(crowd(1, 3));
+    let says = |world: &World, n: u32, text: &str| {
+        let id = peer(n);
+        assert_eq!(format!("{}", world.manager.explain(&id)), format!("{id}: {text}"));
+    };
+    for n in 1..=3 {
+        world.open(u64::from(n), n, Direction::Inbound);
+    }
+    let text = "would not be closed for another 60s: it is in its grace, and its value is 0; a trim comes in 10s: there are \
+                3 connections, and the high watermark is 3";
+    says(&world, 1, text);
+    world.closed(3);
     world.wait(Duration::from_secs(61));
+    let text = "would be closed by a trim: 1 of the 2 connections that may be closed must go (the low watermark is 1), and \
+                it is the first of 2 peers to go: its value is 0 (no tags), and it has no streams; no trim comes below the \
+                high watermark of 3: there are 2 connections";
+    says(&world, 1, text);
     world.tell(Input::Protect { peer: peer(2), reason: "relay" });
-    assert!(says(&world, 2).contains("relay"), "{}", says(&world, 2));
-    assert!(says(&world, 9).contains("not connected"), "{}", says(&world, 9));
+    says(&world, 2, "would not be closed: it is protected for \"relay\"");
+    says(&world, 9, "not connected");
     world.tell(Input::Close { connection: ConnectionId(1), why: "enough" });
-    assert!(says(&world, 1).contains("enough"), "{}", says(&world, 1));
+    let text = format!("{}", world.manager.explain(&peer(1)));
+    assert!(text.ends_with("; connection c1 is being closed: the application asked for it: enough"), "{text}");
 }

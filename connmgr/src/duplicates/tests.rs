@@ -1,1 +1,0 @@
-//! Rule A, row by row.
