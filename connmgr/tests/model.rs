@@ -22,6 +22,7 @@ mod worth;
 
 use core::time::Duration;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use reference::{Connection, Model};
 use tidewire_connmgr::{
@@ -49,6 +50,17 @@ impl ReferenceStateMachine for Reference {
     fn apply(mut model: Model, op: &Op) -> Model {
         model.apply(*op);
         model
+    }
+
+    /// Where several protected peers lose their connections in the same moment, and not all of them may be remembered,
+    /// nothing says which one is forgotten.
+    fn preconditions(model: &Model, op: &Op) -> bool {
+        if !matches!(op, Op::Emergency | Op::Shutdown | Op::Deny { .. }) {
+            return true;
+        }
+        let mut after = model.clone();
+        after.apply(*op);
+        !after.worth.ambiguous
     }
 }
 
@@ -283,7 +295,23 @@ fn check_peer(manager: &ConnectionManager, model: &Model, n: usize) {
 }
 
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { max_shrink_iters: 4096, ..ProptestConfig::with_cases(cases) }
+    let seeds = FileFailurePersistence::Direct("tests/model/regressions.txt");
+    ProptestConfig {
+        max_shrink_iters: 4096,
+        failure_persistence: Some(Box::new(seeds)),
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+/// Duplicates, pings, redials and jitter too.
+fn watch(bytes: &[u8; 40], per_peer: u32, steps: &[[u8; 4]]) {
+    let mut watch = watch::Watch::new(bytes, per_peer);
+    steps.iter().for_each(|bytes| watch.run(*bytes));
+    watch.finish();
+}
+
+fn steps() -> impl Strategy<Value = ([u8; 40], u32, Vec<[u8; 4]>)> {
+    (any::<[u8; 40]>(), 1_u32..3, proptest::collection::vec(any::<[u8; 4]>(), 0..200))
 }
 
 proptest! {
@@ -294,6 +322,11 @@ proptest! {
         (model, ops, seen) in Reference::sequential_strategy(50..200)
     ) {
         Real::test_sequential(cases(96), model, ops, seen);
+    }
+
+    #[test]
+    fn what_is_promised_holds_with_duplicates_pings_and_redials((config, per_peer, steps) in steps()) {
+        watch(&config, per_peer, &steps);
     }
 }
 
@@ -306,5 +339,11 @@ proptest! {
         (model, ops, seen) in Reference::sequential_strategy(50..400)
     ) {
         Real::test_sequential(cases(20_000), model, ops, seen);
+    }
+
+    #[test]
+    #[ignore = "takes minutes"]
+    fn what_is_promised_holds_through_a_long_run((config, per_peer, steps) in steps()) {
+        watch(&config, per_peer, &steps);
     }
 }

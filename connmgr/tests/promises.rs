@@ -7,7 +7,7 @@ use tidewire_connmgr::limits::{Limit, LimitsConfig};
 use tidewire_connmgr::metadata::{AddressOutcome, Source};
 use tidewire_connmgr::{
     Action, By, CloseReason, Config, ConnectionId, ConnectionManager, DialId, Direction, Event, Input, MemoryScope,
-    Origin, RefuseReason, RequestId, StreamId, StreamRefusal,
+    Origin, RefuseReason, RequestId, Resources, StreamId, StreamRefusal,
 };
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Role, Seed, Time, Transport};
 
@@ -268,6 +268,26 @@ fn established_connections_are_capped_by_direction_and_by_peer() {
         assert_eq!(world.manager.counts(), before);
         world.closed(1, By::Remote, "");
         assert_eq!(refused(&world.open(3, 1, direction, &home(1))), None, "{limit:?}: there is room again");
+    }
+}
+
+#[test]
+fn the_caps_are_on_by_default_and_follow_the_machine() {
+    assert_eq!(Config::default(), Config::for_resources(Resources::default()));
+    for (memory, file_descriptors, places) in [(16 << 20, 64, 32), (64 << 20, 1024, 128), (1 << 40, 256, 128)] {
+        let mut world = World::new(Config::for_resources(Resources { memory, file_descriptors }));
+        for n in 1..=places {
+            let actions = world.open(n.into(), n, Inbound, &home(n));
+            assert!(
+                actions.contains(&Action::Event(Event::Connected { peer: peer(n) })),
+                "{n} of {places}: {actions:?}"
+            );
+        }
+        let actions = world.open(0, places + 1, Inbound, &home(places + 1));
+        let [Action::Refuse { reason: RefuseReason::Full { cap, in_grace, .. }, .. }] = actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!((cap, in_grace), (places.into(), places.into()));
     }
 }
 

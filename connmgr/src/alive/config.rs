@@ -9,9 +9,9 @@ pub struct KeepAliveConfig {
     /// Time from one answer to the next ping, and from the opening to the first. `None` switches pings of our own off.
     /// Default 30 s.
     pub ping_interval: Option<Duration>,
-    /// Least time for an answer; at least 1 ms. Default 5 s (js-libp2p).
+    /// Least time for an answer, at least 1 ms; it wins if it is above the greatest. Default 5 s (js-libp2p).
     pub ping_timeout_min: Duration,
-    /// Most time for an answer, and that of the first ping. Default 60 s (js-libp2p).
+    /// Greatest time for an answer, and that of the first ping. Default 60 s (js-libp2p).
     pub ping_timeout_max: Duration,
     /// The time for an answer is this many tenths of the smoothed RTT, within the two above. Default 12 (js-libp2p: 1.2).
     pub ping_timeout_tenths: u32,

@@ -13,8 +13,8 @@
 //! A job says which of its addresses are ready (`job.rs`). The dialer hands out turns, as far as the caps on dials allow: one dial a
 //! turn, then the peer goes to the end of the line.
 //!
-//! Order, delays and timeouts are those of go-libp2p's dialer. That a delay is cut short when nothing else is under way is RFC 8305,
-//! section 5. That handshakes in progress are not cancelled in favour of another connection is what keeps both sides of a
+//! Order, delays and timeouts are those of go-libp2p's dialer, and so is that a delay is cut short when nothing else is under way.
+//! That handshakes in progress are not cancelled in favour of another connection is what keeps both sides of a
 //! simultaneous dial from cancelling each the other's.
 
 use super::job::{Job, key};
@@ -41,7 +41,7 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 /// - Addresses are asked about in this order: usable at all, [`Gate`], backoff, black holes; the rest is ranked
 ///   ([`rank`](super::rank)) with delays that count from when an address was first considered, and of them the best
 ///   [`DialConfig::max_addresses`] are dialed.
-/// - The next address doesn't wait for its delay when nothing else is under way (RFC 8305, section 5).
+/// - The next address doesn't wait for its delay when nothing else is under way (go-libp2p).
 /// - Each caller has [`DialConfig::peer_timeout`] from when it came. When the last one's time is over, its dials are aborted.
 /// - When a connection answers all callers, dials whose transport is not connected are aborted; handshakes go on, and may become
 ///   connections too. When all callers leave, handshakes are aborted as well.

@@ -69,23 +69,27 @@ enum Hole {
 enum State {
     New,
     /// Delays count from when it was first considered, so that those who come late are staggered too.
-    Pending { since: Time, at: Time },
+    Pending {
+        since: Time,
+        at: Time,
+    },
     Ready,
-    Live { dial: DialId, since: Time, limit: Duration, connected: bool },
+    Live {
+        dial: DialId,
+        since: Time,
+        limit: Duration,
+        connected: bool,
+    },
     Skipped(Outcome),
-    Ended { outcome: Outcome, took: Duration },
+    Ended {
+        outcome: Outcome,
+        took: Duration,
+    },
 }
 
 impl Job {
     pub(super) fn new(peer: PeerId) -> Self {
-        Job {
-            peer,
-            callers: Vec::new(),
-            entries: Vec::new(),
-            unlisted: 0,
-            live: 0,
-            stale: false,
-        }
+        Job { peer, callers: Vec::new(), entries: Vec::new(), unlisted: 0, live: 0, stale: false }
     }
 
     /// The report for a caller who is turned away at the door.
@@ -389,7 +393,7 @@ impl Job {
         self.unlisted = self.unlisted.saturating_add(before - self.entries.len());
     }
 
-    /// Makes those ready whose delay is over. With nothing under way, the delay of the next ones is cut short (RFC 8305, section 5).
+    /// Makes those ready whose delay is over. With nothing under way, the delay of the next ones is cut short (go-libp2p).
     fn advance(&mut self, now: Time) {
         let soonest = |entries: &[Entry]| {
             let at = |entry: &Entry| if let State::Pending { at, .. } = entry.state { Some(at) } else { None };

@@ -125,7 +125,7 @@ impl fmt::Display for LimitExceeded {
             Limit::MemoryPerPeer => ("bytes for this peer", "memory_per_peer"),
             Limit::MemoryPerConnection => ("bytes for this connection", "memory_per_connection"),
         };
-        let no = if what.starts_with("bytes") { "not so many more" } else { "no more" };
+        let no = if what.starts_with("bytes") { "no room for that many more" } else { "no more" };
         write!(f, "{no} {what}: {used} of {cap} are in use (`limits.{field}` raises it)")
     }
 }

@@ -419,7 +419,7 @@ fn each_cap_names_itself_and_the_field_that_raises_it() {
             "streams_per_protocol_peer",
             "outbound streams of this protocol with",
         ),
-        (Limit::Memory, "memory", "not so many more bytes:"),
+        (Limit::Memory, "memory", "no room for that many more bytes:"),
         (Limit::MemoryPerPeer, "memory_per_peer", "bytes for this peer"),
         (Limit::MemoryPerConnection, "memory_per_connection", "bytes for this connection"),
     ];

@@ -16,6 +16,7 @@ use crate::limits::LimitExceeded;
 use crate::table::{ConnIx, PeerIx};
 use crate::{Action, By, CloseReason, ConnectionId, DialId, Direction, Event, Misuse, Origin, RefuseReason};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use smol_str::SmolStr;
 use tidewire_core::{Multiaddr, PeerId, Role};
 
@@ -42,10 +43,12 @@ impl ConnectionManager {
         if self.shut_down {
             return Err(RefuseReason::Shutdown);
         }
-        if let Some(why) = remote.ip().and_then(|ip| self.dialer.gate().ip(ip)) {
+        let ip = remote.ip();
+        if let Some(why) = ip.and_then(|ip| self.dialer.gate().ip(ip)) {
             return Err(RefuseReason::Denied { why: why.clone() });
         }
-        self.limits.incoming(self.now, Self::counted_ip(remote)).map_err(RefuseReason::Limit)
+        let counted = if remote.is_relayed() { None } else { ip };
+        self.limits.incoming(self.now, counted).map_err(RefuseReason::Limit)
     }
 
     pub(super) fn established(
@@ -64,24 +67,18 @@ impl ConnectionManager {
                 if entry.peer.is_some() {
                     return Err(Misuse::AlreadyEstablished(connection));
                 }
-                Newcomer { direction: Direction::Inbound, remote: entry.remote.clone(), pending: Some(ix), dial: None }
+                Newcomer::new(Direction::Inbound, entry.remote.clone(), Some(ix), None)
             }
             (_, Some(_)) => return Err(Misuse::ConnectionExists(connection)),
             (Origin::Dial(dial), None) => match self.dials.remove(&dial) {
-                Some(pending) => {
-                    let direction = Direction::Outbound;
-                    let dial = Some((dial, pending.peer));
-                    Newcomer { direction, remote: pending.address, pending: None, dial }
-                }
+                Some(pending) => Newcomer::new(Direction::Outbound, pending.address, None, Some((dial, pending.peer))),
                 None if dial.0 < self.next_dial => {
                     self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
                     return Ok(());
                 }
                 None => return Err(DialMisuse::UnknownDial(dial).into()),
             },
-            (Origin::Other { direction, remote }, None) => {
-                Newcomer { direction, remote: remote.clone(), pending: None, dial: None }
-            }
+            (Origin::Other { direction, remote }, None) => Newcomer::new(direction, remote.clone(), None, None),
         };
         match self.admit(&newcomer, peer) {
             Ok(victim) => {
@@ -113,12 +110,12 @@ impl ConnectionManager {
         if let Some(why) = self.dialer.gate().peer(&peer) {
             return Err(denied(why));
         }
-        if let Some(why) = newcomer.remote.ip().and_then(|ip| self.dialer.gate().ip(ip)) {
+        if let Some(why) = newcomer.ip.and_then(|ip| self.dialer.gate().ip(ip)) {
             return Err(denied(why));
         }
         let known = self.book.find(&peer);
         let open = known.and_then(|ix| self.book.peer(ix)).map_or(0, |entry| entry.open);
-        let (direction, ip) = (newcomer.direction, Self::counted_ip(&newcomer.remote));
+        let (direction, ip) = (newcomer.direction, newcomer.counted_ip());
         self.limits.may_establish(direction, ip, open, newcomer.is_pending()).map_err(RefuseReason::Limit)?;
         let victim = match self.limits.room() {
             Ok(()) => None,
@@ -150,7 +147,7 @@ impl ConnectionManager {
 
     fn turn_away(&mut self, newcomer: &Newcomer, connection: ConnectionId, peer: PeerId, reason: RefuseReason) {
         if newcomer.is_pending() {
-            self.limits.end_pending(newcomer.direction, Self::counted_ip(&newcomer.remote));
+            self.limits.end_pending(newcomer.direction, newcomer.counted_ip());
         }
         if let Some(ix) = newcomer.pending {
             self.book.remove(ix);
@@ -171,10 +168,10 @@ impl ConnectionManager {
     }
 
     fn enter(&mut self, newcomer: Newcomer, id: ConnectionId, peer: PeerId, role: Role, limited: bool) {
-        let Newcomer { direction, remote, pending, dial } = newcomer;
+        let Newcomer { direction, remote, pending, dial, relayed, .. } = newcomer;
         let peer_ix = self.book.intern(peer);
         let first = self.book.peer(peer_ix).is_none_or(|entry| entry.established == 0);
-        let direct = !remote.is_relayed();
+        let direct = !relayed;
         let ix = match pending {
             Some(ix) => {
                 self.book.establish(self.now, ix, peer_ix, role, limited);
@@ -210,7 +207,7 @@ impl ConnectionManager {
         let entry = self.book.connection(ix).ok_or(Misuse::UnknownConnection(connection))?;
         match entry.peer {
             None => {
-                let ip = Self::counted_ip(&entry.remote);
+                let ip = Self::counted_ip_of(entry);
                 self.limits.end_pending(Direction::Inbound, ip);
                 self.book.remove(ix);
             }
@@ -230,7 +227,7 @@ impl ConnectionManager {
         let asked = self.book.take_closing_reason(ix);
         let Some(entry) = self.book.remove(ix) else { return };
         let Some(peer) = self.book.peer(peer_ix).map(|peer| peer.id) else { return };
-        self.limits.end_established(entry.direction, Self::counted_ip(&entry.remote), asked.is_some());
+        self.limits.end_established(entry.direction, Self::counted_ip_of(&entry), asked.is_some());
         self.pair_closed(peer_ix, entry.id);
         if asked.is_none() {
             self.standing_changed(peer_ix);
@@ -299,7 +296,7 @@ impl ConnectionManager {
     /// Drops a connection that is not established yet.
     pub(super) fn refuse_pending(&mut self, ix: ConnIx, reason: RefuseReason) {
         let Some(entry) = self.book.remove(ix) else { return };
-        self.limits.end_pending(Direction::Inbound, Self::counted_ip(&entry.remote));
+        self.limits.end_pending(Direction::Inbound, Self::counted_ip_of(&entry));
         self.act(Action::Refuse { connection: entry.id, reason });
     }
 
@@ -324,9 +321,22 @@ struct Newcomer {
     pending: Option<ConnIx>,
     /// The dial that it came of, and who was expected.
     dial: Option<(DialId, PeerId)>,
+    /// The first IP address in `remote`: the relay's, if it is relayed.
+    ip: Option<IpAddr>,
+    relayed: bool,
 }
 
 impl Newcomer {
+    fn new(direction: Direction, remote: Multiaddr, pending: Option<ConnIx>, dial: Option<(DialId, PeerId)>) -> Self {
+        let (ip, relayed) = (remote.ip(), remote.is_relayed());
+        Newcomer { direction, remote, pending, dial, ip, relayed }
+    }
+
+    /// The address whose subnets it counts against.
+    fn counted_ip(&self) -> Option<IpAddr> {
+        if self.relayed { None } else { self.ip }
+    }
+
     /// Whether it counts as pending until now.
     fn is_pending(&self) -> bool {
         self.pending.is_some() || self.dial.is_some()

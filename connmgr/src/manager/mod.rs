@@ -24,7 +24,7 @@ mod view;
 pub use view::{ConnectionView, Counts, Explanation, MemoryScope, PeerView};
 
 use crate::alive::{KeepAlive, Reconnect};
-use crate::book::Book;
+use crate::book::{Book, Connection};
 use crate::dial::Dialer;
 use crate::duplicates::{DuplicatesConfig, Pair};
 use crate::limits::Limits;
@@ -131,6 +131,11 @@ impl ConnectionManager {
     /// The address whose subnets and rate a connection counts against. A circuit's address is the relay's, so it has none.
     fn counted_ip(remote: &Multiaddr) -> Option<IpAddr> {
         if remote.is_relayed() { None } else { remote.ip() }
+    }
+
+    /// [`ConnectionManager::counted_ip`] of a connection, which knows already whether it is relayed.
+    fn counted_ip_of(entry: &Connection) -> Option<IpAddr> {
+        if entry.relayed { None } else { entry.remote.ip() }
     }
 
     fn find_established(&self, connection: crate::ConnectionId) -> Result<ConnIx, Misuse> {

@@ -148,6 +148,14 @@ impl ConnectionManager {
             return Ok(0);
         }
         let (mut ours, mut theirs) = self.scopes_of(ix, peer_ix);
+        // A peer's sum holds what its connections reserved, which is theirs to give back.
+        let bytes = match (ix, peer_ix) {
+            (None, Some(peer)) => {
+                let of_connections: u64 = self.book.connections_of(peer).map(|(_, entry)| entry.scope.memory).sum();
+                bytes.min(theirs.memory.saturating_sub(of_connections))
+            }
+            _ => bytes,
+        };
         let released =
             self.limits.release(bytes, ix.is_some().then_some(&mut ours), peer_ix.is_some().then_some(&mut theirs));
         self.set_scopes_of(ix, peer_ix, ours, theirs);

@@ -6,7 +6,7 @@ use crate::dial::Gate;
 use crate::limits::{self, LimitExceeded};
 use crate::metadata::{AddressRecord, PeerMetadata};
 use crate::table::PeerIx;
-use crate::worth::Verdict;
+use crate::worth::{Fate, Verdict};
 use crate::{CloseReason, ConnectionId, Direction};
 use alloc::vec::Vec;
 use core::fmt;
@@ -221,19 +221,21 @@ impl ConnectionManager {
         self.book.find(peer).into_iter().flat_map(|ix| self.metadata.addresses(self.now, ix))
     }
 
-    /// Why a peer's connections would be closed, or would not. Walks over all peers: for people, not for each event.
+    /// Why a peer's connections would be closed, or would not, as of the last call. Walks over all peers: for people, not for
+    /// each event.
     pub fn explain(&self, peer: &PeerId) -> Explanation {
         let ix = self.book.find(peer);
         let closing = ix.into_iter().flat_map(|ix| self.book.connections_of(ix)).filter_map(|(ix, entry)| {
             let reason = self.book.closing_reason(ix)?;
             Some((entry.id, reason.clone()))
         });
-        Explanation {
-            peer: *peer,
-            verdict: self.worth.explain(self.now, ix.unwrap_or(PeerIx(u32::MAX))),
-            full: self.limits.room().err(),
-            closing: closing.collect(),
+        let closing: Vec<(ConnectionId, CloseReason)> = closing.collect();
+        let mut verdict = self.worth.explain(self.now, ix.unwrap_or(PeerIx(u32::MAX)));
+        // What is closing is no part of worth any more.
+        if !closing.is_empty() && matches!(verdict.fate, Fate::NotConnected { .. }) {
+            verdict.fate = Fate::Closing;
         }
+        Explanation { peer: *peer, verdict, full: self.limits.room().err(), closing }
     }
 
     /// Whether the peer is protected, for this reason or for any.

@@ -6,10 +6,11 @@ use core::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MetadataConfig {
-    /// Peers about whom anything is remembered, connected ones not counted. The one touched longest ago goes first. Default 10,000.
+    /// Peers about whom anything is remembered, connected ones not counted. The one touched longest ago goes first.
+    /// Default 10,000.
     pub max_peers: u32,
     /// Bytes of all that is remembered about peers, connected ones not counted. Again the one touched longest ago goes first.
-    /// Default 32 MiB.
+    /// Default 32 MiB. Of a connected peer as much is remembered as the caps below allow: 76 kB with the defaults.
     pub max_bytes: usize,
     /// Addresses of one peer. Default 64.
     pub max_addresses: u32,

@@ -198,7 +198,18 @@ impl Store {
 
     fn forget(&mut self, peer: PeerIx) {
         self.take(peer);
-        self.put(peer, Box::default());
+        self.blanked(peer);
+    }
+
+    /// Its entry was taken out, and comes not back.
+    fn blanked(&mut self, peer: PeerIx) {
+        self.expiry.remove(peer.0);
+        if let Some(flags) = self.flags.get_mut(peer.0 as usize)
+            && *flags & (CONNECTED | IN_BLANK) == 0
+        {
+            *flags |= IN_BLANK;
+            self.blank.push_back(peer);
+        }
     }
 
     /// Takes the entry of a peer out of everything but `expiry`.
@@ -225,14 +236,7 @@ impl Store {
     fn put(&mut self, peer: PeerIx, mut entry: Box<Entry>) {
         let connected = self.is_connected(peer);
         if entry.peer.is_empty() || self.entries.len() <= peer.0 as usize {
-            self.expiry.remove(peer.0);
-            if let Some(flags) = self.flags.get_mut(peer.0 as usize)
-                && *flags & (CONNECTED | IN_BLANK) == 0
-            {
-                *flags |= IN_BLANK;
-                self.blank.push_back(peer);
-            }
-            return;
+            return self.blanked(peer);
         }
         let (bytes, until) = (entry.bytes(), entry.until());
         self.bytes = self.bytes.saturating_add(bytes);

@@ -43,11 +43,26 @@ fn columns_of_many_waste_at_most_a_quarter() {
         let slot = slab.insert(u64::from(number));
         heap.set(slot, Time::from_nanos(u64::from(number)));
         if number > 2048 {
-            let taken = (number as usize + 1) * (Slab::<u64>::SLOT_BYTES + size_of::<(Time, u32)>() + 4);
+            let taken = (number as usize + 1) * (Slab::<u64>::SLOT_BYTES + size_of::<Time>() + 4 + 4);
             let used = slab.memory_used() + heap.memory_used();
             assert!(used <= taken * 5 / 4 + 64, "{used} bytes for {taken} at {number}");
         }
     }
+}
+
+#[test]
+fn a_heap_that_most_left_gives_their_room_back() {
+    let mut heap = Heap::new();
+    for slot in 0..10_000 {
+        heap.set(slot, Time::from_nanos(u64::from(slot)));
+    }
+    let full = heap.memory_used();
+    for slot in 100..10_000 {
+        heap.remove(slot);
+    }
+    // The places stay: slots are used again.
+    assert!(heap.memory_used() <= full - 10_000 * 12 + 2048 * 12, "{} of {full} bytes", heap.memory_used());
+    assert_eq!((heap.len(), heap.pop()), (100, Some((Time::ZERO, 0))));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //!      |                              '------->   protected   <----'                 |
 //!      '------ last connection: the tags go, the protection stays <------------------'
 //! ```
+//!
 //! # Who goes first
 //!
 //! Closing a peer closes all its connections. Each criterion decides only where those before it are equal:
@@ -24,8 +25,8 @@
 //!    surround us;
 //! 7. lower number in our book.
 //!
-//! Watermarks, tags and the first five criteria are go-libp2p's; js-libp2p has value, streams, inbound, newest. All that a
-//! person may ask about a place in this order is in a [`Verdict`].
+//! Watermarks, tags and the first five criteria are go-libp2p's; js-libp2p has value, streams, inbound, newest. What
+//! that means for one peer is told by [`ConnectionManager::explain`](crate::ConnectionManager::explain), in a [`Verdict`].
 //!
 //! | what | who may go | how many |
 //! |---|---|---|

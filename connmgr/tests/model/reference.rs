@@ -114,6 +114,7 @@ impl Model {
             }
             _ => self.wait(Duration::from_nanos(1)),
         }
+        self.no_step_is_due();
         self.answer = match op {
             Op::Wait { .. } | Op::Sleep { .. } | Op::Back => Answer::Waited,
             Op::Reserve { scope, bytes } => Answer::Reserved(self.reserve(scope, bytes)),

@@ -340,10 +340,10 @@ pub(crate) fn config(bytes: &[u8; 40]) -> Config {
 
     let worth = &mut config.worth;
     worth.max_name = MAX_NAME;
-    worth.resolution = Duration::from_secs([10, 1, 7, 60][usize::from(next()) % 4]);
+    worth.resolution = Duration::from_secs([10, 3, 7, 60][usize::from(next()) % 4]);
     (worth.low, worth.high) = [(2, 4), (1, 3), (3, 6), (1, 1), (4, 2), (0, 3), (3, 0), (2, 4)][usize::from(next()) % 8];
     worth.grace = Duration::from_secs([20, 0, 5, 60][usize::from(next()) % 4]);
-    worth.silence = Duration::from_secs([10, 0, 1, 30][usize::from(next()) % 4]);
+    worth.silence = Duration::from_secs([10, 2, 7, 30][usize::from(next()) % 4]);
     worth.early_tags_ttl = Duration::from_secs([60, 1, 15][usize::from(next()) % 3]);
     for cap in [
         &mut worth.max_early,

@@ -15,8 +15,10 @@ pub(crate) struct Worth {
     definitions: Vec<Definition>,
     /// Peer, and name of the reason.
     protections: Vec<(usize, usize)>,
-    /// Peers without a connection that are protected, those that have been so for the longest first.
-    absent: Vec<usize>,
+    /// Peers without a connection that are protected, and since when.
+    absent: Vec<(usize, Time)>,
+    /// Somebody was forgotten where nothing says which of several.
+    pub(crate) ambiguous: bool,
     /// Peers without a connection that have tags, and when these end.
     early: Vec<(usize, Time)>,
     silent_until: Time,
@@ -64,7 +66,15 @@ impl Worth {
     /// A peer has a connection: its tags stay for as long as that.
     pub(crate) fn has_connection(&mut self, peer: usize) {
         self.early.retain(|(other, _)| *other != peer);
-        self.absent.retain(|other| *other != peer);
+        self.absent.retain(|(other, _)| *other != peer);
+    }
+}
+
+impl Definition {
+    /// Steps are at multiples of the interval since the definition. The first of them after this moment.
+    fn next_step(&self, after: Time) -> Time {
+        let done = after.since(self.since).as_nanos() / self.interval.as_nanos();
+        self.since + self.interval * u32::try_from(done + 1).unwrap_or(u32::MAX)
     }
 }
 
@@ -109,7 +119,7 @@ impl Model {
             Op::Unprotect { peer, name } => {
                 self.worth.protections.retain(|known| *known != (peer, name));
                 if !self.is_protected(peer) {
-                    self.worth.absent.retain(|other| *other != peer);
+                    self.worth.absent.retain(|(other, _)| *other != peer);
                 }
                 Ok(())
             }
@@ -271,7 +281,7 @@ impl Model {
         full("reasons to protect this peer", config.max_protections, self.protections(peer).len())?;
         if !self.has_open(peer) && !self.is_protected(peer) {
             full("protected peers without a connection", config.max_protected_absent, self.worth.absent.len())?;
-            self.worth.absent.push(peer);
+            self.worth.absent.push((peer, self.now));
         }
         self.worth.protections.push((peer, name));
         Ok(())
@@ -284,10 +294,11 @@ impl Model {
         }
         self.drop_tags(peer);
         if self.is_protected(peer) {
-            self.worth.absent.push(peer);
+            self.worth.absent.push((peer, self.now));
         }
         while self.worth.absent.len() > usize::try_from(self.config.worth.max_protected_absent).unwrap_or(usize::MAX) {
-            let longest = self.worth.absent.remove(0);
+            let (longest, since) = self.worth.absent.remove(0);
+            self.worth.ambiguous |= self.worth.absent.iter().any(|(_, other)| *other == since);
             self.worth.protections.retain(|(other, _)| *other != longest);
         }
     }
@@ -298,26 +309,26 @@ impl Model {
         let fading = |known: &&Definition| {
             known.decay != Decay::None && self.worth.decaying.iter().any(|tag| tag.name == known.name)
         };
-        let steps = self.worth.definitions.iter().filter(fading).map(|known| {
-            let done = self.now.since(known.since).as_nanos() / known.interval.as_nanos();
-            known.since + known.interval * u32::try_from(done + 1).unwrap_or(u32::MAX)
-        });
+        let steps = self.worth.definitions.iter().filter(fading).map(|known| known.next_step(self.now));
         early.chain(steps).chain(self.next_trim()).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Steps up to now were done, or concerned nobody. They are none of a later tag's.
+    pub(crate) fn no_step_is_due(&mut self) {
+        self.worth.decayed = self.now;
     }
 
     /// Values decay, early tags end.
     pub(crate) fn worth_passes(&mut self) {
         for known in self.worth.definitions.clone() {
-            let mut at = known.since + known.interval;
+            let mut at = known.next_step(self.worth.decayed);
             while at <= self.now {
-                if at > self.worth.decayed {
-                    for mut tag in core::mem::take(&mut self.worth.decaying) {
-                        if tag.name == known.name {
-                            let Some(left) = step(tag, known.decay, at) else { continue };
-                            tag.value = left;
-                        }
-                        self.worth.decaying.push(tag);
+                for mut tag in core::mem::take(&mut self.worth.decaying) {
+                    if tag.name == known.name {
+                        let Some(left) = step(tag, known.decay, at) else { continue };
+                        tag.value = left;
                     }
+                    self.worth.decaying.push(tag);
                 }
                 at = at + known.interval;
             }
@@ -404,6 +415,8 @@ impl Model {
 
     fn trim_line(&mut self, line: &[usize], target: u32, reason: impl Fn(i32) -> CloseReason) {
         let of = self.all_open();
+        let protected = self.connections_that(&[Standing::Protected]);
+        let in_grace = self.connections_that(&[Standing::Grace]);
         let mut closed = 0;
         for peer in line.iter().copied() {
             if closed < target {
@@ -412,9 +425,6 @@ impl Model {
                 self.close_peer(peer, &reason);
             }
         }
-        // Those that were passed over are still there.
-        let (protected, in_grace) =
-            (self.connections_that(&[Standing::Protected]), self.connections_that(&[Standing::Grace]));
         self.worth.silent_until = self.now + self.config.worth.silence.max(Duration::from_millis(1));
         if closed > 0 || !self.worth.idle_trim {
             self.tell(Event::Trimmed { closed, of, protected, in_grace });

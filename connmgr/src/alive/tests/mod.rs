@@ -1,4 +1,4 @@
 //! Tests of keep-alive and of redialing.
 
-mod ping;
+mod keep_alive;
 mod reconnect;

@@ -110,7 +110,10 @@ fn why_it_failed_is_one_clause() {
         (DialFailure::Timeout(Duration::from_secs(60)), "not connected within 1 min"),
         (DialFailure::Denied("spam".into()), "the peer is forbidden: spam"),
         (DialFailure::Ourselves, "the peer is ourselves"),
-        (DialFailure::Full { what: "peers being dialed", cap: 9 }, "there are 9 peers being dialed already, which is the most"),
+        (
+            DialFailure::Full { what: "peers being dialed", cap: 9 },
+            "there are 9 peers being dialed already, which is the most",
+        ),
         (DialFailure::Disconnected("bye".into()), "the application disconnected from it: bye"),
         (DialFailure::Shutdown, "we are shutting down"),
     ];

@@ -26,7 +26,8 @@ fn the_report_has_the_whole_outcome_of_each_address_in_the_order_of_their_rank()
         assert!(outcomes.contains(&row), "{row:?}");
     }
     assert_eq!(outcomes[0].0, QUIC);
-    let took: Vec<_> = report(&actions).addresses.iter().map(|row| row.took.as_millis()).filter(|took| *took > 0).collect();
+    let took: Vec<_> =
+        report(&actions).addresses.iter().map(|row| row.took.as_millis()).filter(|took| *took > 0).collect();
     assert_eq!(took, [1000, 750]);
     assert_eq!(report(&actions).took, SECOND);
 }
@@ -117,7 +118,8 @@ fn reaching_the_peer_clears_the_backoff_of_all_its_addresses() {
 #[test]
 fn faults_that_say_nothing_of_the_address_cost_no_backoff() {
     let local = [DialFault::NoTransport, DialFault::Gated("no".into()), DialFault::Local("no descriptors".into())];
-    let remote = [refused(), DialFault::Upgrade("bad".into()), DialFault::WrongPeer(peer(3)), DialFault::Timeout(SECOND)];
+    let remote =
+        [refused(), DialFault::Upgrade("bad".into()), DialFault::WrongPeer(peer(3)), DialFault::Timeout(SECOND)];
     for (fault, costs) in local.map(|fault| (fault, false)).into_iter().chain(remote.map(|fault| (fault, true))) {
         let mut world = World::new(config());
         world.wish(1, 1, &[TCP], plain());
@@ -217,8 +219,11 @@ fn beyond_the_cap_the_best_ranked_are_dialed_and_the_others_reported() {
     assert_eq!(shorts(&world.wish(1, 1, &[TCP_2, TCP, QUIC], plain())), [format!("d0 {QUIC}")]);
     world.fail(DialId(0));
     let actions = world.fail(DialId(1));
-    let expected =
-        [outcome(QUIC, Outcome::Failed(refused())), outcome(TCP, Outcome::Failed(refused())), outcome(TCP_2, Outcome::TooMany)];
+    let expected = [
+        outcome(QUIC, Outcome::Failed(refused())),
+        outcome(TCP, Outcome::Failed(refused())),
+        outcome(TCP_2, Outcome::TooMany),
+    ];
     assert_eq!(outcomes(&actions), expected);
 }
 

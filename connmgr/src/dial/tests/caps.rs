@@ -2,7 +2,8 @@
 
 use super::*;
 
-const FOUR: [&str; 4] = ["/ip4/192.168.1.7/tcp/1", "/ip4/192.168.1.7/tcp/2", "/ip4/192.168.1.7/tcp/3", "/ip4/192.168.1.7/tcp/4"];
+const FOUR: [&str; 4] =
+    ["/ip4/192.168.1.7/tcp/1", "/ip4/192.168.1.7/tcp/2", "/ip4/192.168.1.7/tcp/3", "/ip4/192.168.1.7/tcp/4"];
 
 /// The peers of the dials, in their order.
 fn whom(actions: &[DialAction]) -> Vec<PeerId> {
@@ -80,10 +81,14 @@ fn who_leaves_the_line_lets_the_next_one_pass() {
 fn who_never_gets_a_turn_is_told_when_its_time_is_over() {
     let mut world = World::new(DialConfig { at_once: 0, ..config() });
     world.wish(1, 1, &[TCP], plain());
-    let actions: Vec<_> = world.wait(HOUR).into_iter().map(|(millis, action)| {
-        assert_eq!(millis, 60_000);
-        action
-    }).collect();
+    let actions: Vec<_> = world
+        .wait(HOUR)
+        .into_iter()
+        .map(|(millis, action)| {
+            assert_eq!(millis, 60_000);
+            action
+        })
+        .collect();
     assert_eq!(report(&actions).why, DialFailure::Timeout(60 * SECOND));
     assert_eq!(outcomes(&actions), [outcome(TCP, Outcome::NotTried)]);
     world.idle();
@@ -97,7 +102,10 @@ fn beyond_so_many_jobs_or_callers_a_wish_is_turned_away_with_the_cap() {
     assert_eq!(report(&actions).why.to_string(), "there are 1 peers being dialed already, which is the most");
     world.wish(3, 1, &[], plain());
     let actions = world.wish(4, 1, &[TCP], plain());
-    assert_eq!(report(&actions).why.to_string(), "there are 2 callers waiting for this peer already, which is the most");
+    assert_eq!(
+        report(&actions).why.to_string(),
+        "there are 2 callers waiting for this peer already, which is the most"
+    );
     assert_eq!(world.dialer.counts(), DialCounts { jobs: 1, requests: 2, dials: 1, descriptors: 1 });
 }
 

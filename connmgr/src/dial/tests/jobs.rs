@@ -92,7 +92,8 @@ fn a_relayed_connection_answers_those_whom_it_suits_and_the_others_go_on() {
     world.wish(2, 1, &[], direct_only());
     assert_eq!(timed(&world.wait(SECOND)), [format!("500 d1 {}", relayed())]);
     assert_eq!(shorts(&world.established(DialId(1), 5, false)), ["r1 -> c5"]);
-    let expected = [outcome(TCP, Outcome::Failed(refused())), (relayed().to_string(), Outcome::Connected(ConnectionId(5)))];
+    let expected =
+        [outcome(TCP, Outcome::Failed(refused())), (relayed().to_string(), Outcome::Connected(ConnectionId(5)))];
     assert_eq!(outcomes(&world.fail(DialId(0))), expected);
     world.idle();
 }
@@ -193,7 +194,10 @@ fn misuse_is_named_and_changes_nothing() {
     assert_eq!(world.misuse(again), DialMisuse::RequestExists(request));
     // A dial that was aborted is forgotten.
     world.cancel(1);
-    assert_eq!(world.misuse(DialInput::Failed { dial: DialId(0), fault: refused() }), DialMisuse::UnknownDial(DialId(0)));
+    assert_eq!(
+        world.misuse(DialInput::Failed { dial: DialId(0), fault: refused() }),
+        DialMisuse::UnknownDial(DialId(0))
+    );
 }
 
 #[test]

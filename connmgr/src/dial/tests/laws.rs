@@ -44,7 +44,9 @@ impl EventSubject for Subject {
             Op::Established(dial) => DialInput::Established { dial: DialId(dial), connection, direct: true },
             Op::Failed(dial) => DialInput::Failed { dial: DialId(dial), fault: refused() },
             Op::Connected(to) => DialInput::Connected { peer: peer(to), connection, direct: false },
-            Op::EndPeer(to) => DialInput::EndPeer { peer: peer(to), failure: DialFailure::Disconnected("asked".into()) },
+            Op::EndPeer(to) => {
+                DialInput::EndPeer { peer: peer(to), failure: DialFailure::Disconnected("asked".into()) }
+            }
             Op::Network => DialInput::NetworkChanged,
             Op::Shutdown => DialInput::Shutdown,
         };

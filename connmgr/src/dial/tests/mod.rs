@@ -23,7 +23,7 @@ const TCP: &str = "/ip4/11.0.0.1/tcp/4001";
 const TCP_2: &str = "/ip4/11.0.0.1/tcp/4002";
 const TCP_3: &str = "/ip4/11.0.0.1/tcp/4003";
 const QUIC: &str = "/ip4/11.0.0.1/udp/4001/quic-v1";
-/// On this site: half-steps of 30 ms, and 5 s for an answer.
+/// On this site: steps of 30 ms, and 5 s for an answer.
 const LAN: &str = "/ip4/192.168.1.7/tcp/4001";
 
 /// The peer of this number. We are number 0.

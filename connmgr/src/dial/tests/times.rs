@@ -46,6 +46,15 @@ fn addresses_that_come_late_are_staggered_too() {
 }
 
 #[test]
+fn who_joins_does_not_put_off_what_waits() {
+    let mut world = World::new(config());
+    world.wish(1, 1, &[QUIC, TCP], plain());
+    world.wait(200 * MILLI);
+    world.wish(2, 1, &[], plain());
+    assert_eq!(timed(&world.wait(SECOND)), [format!("250 d1 {TCP}")]);
+}
+
+#[test]
 fn an_address_has_15_seconds_and_a_local_one_5() {
     let mut world = World::new(config());
     let actions = world.wish(1, 1, &[LAN, QUIC], plain());
@@ -126,7 +135,10 @@ fn an_hour_late_all_is_said_in_the_order_of_a_timely_call() {
     script(&mut timely);
     script(&mut late);
     let timely: Vec<_> = timely.wait(HOUR).iter().map(|(_, action)| short(action)).collect();
-    assert_eq!(timely, ["abort d2", "abort d4", "abort d0", "abort d1", "r1 failed", "r3 failed", "abort d3", "r2 failed"]);
+    assert_eq!(
+        timely,
+        ["abort d2", "abort d4", "abort d0", "abort d1", "r1 failed", "r3 failed", "abort d3", "r2 failed"]
+    );
     assert_eq!(shorts(&late.oversleep(HOUR)), timely);
     late.idle();
 }
@@ -179,7 +191,9 @@ fn time_that_goes_backwards_stands_still() {
 
 #[test]
 fn times_of_zero_and_without_end_are_no_harm() {
-    for (address_timeout, peer_timeout) in [(Duration::ZERO, SECOND), (SECOND, Duration::ZERO), (Duration::MAX, Duration::MAX)] {
+    for (address_timeout, peer_timeout) in
+        [(Duration::ZERO, SECOND), (SECOND, Duration::ZERO), (Duration::MAX, Duration::MAX)]
+    {
         let mut world = World::new(DialConfig { address_timeout, peer_timeout, ..config() });
         world.wish(1, 1, &[TCP, TCP_2], plain());
         world.wait(HOUR);

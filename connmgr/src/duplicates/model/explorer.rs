@@ -3,14 +3,16 @@
 //! A state is remembered by its 128-bit hash; the state itself lives until its successors are known. A way is found again by
 //! walking it from the start.
 
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::{format, vec};
+use core::fmt::{self, Debug};
 use core::hash::{BuildHasherDefault, Hash, Hasher};
+use core::time::Duration;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::collections::{HashMap, VecDeque};
-use std::fmt::{self, Debug};
-use std::string::String;
-use std::time::{Duration, Instant};
-use std::vec::Vec;
-use std::{format, vec};
+use std::collections::HashMap;
+use std::time::Instant;
 
 /// States, and what leads from one to the next.
 pub(super) trait Model {

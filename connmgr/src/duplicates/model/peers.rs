@@ -2,7 +2,7 @@
 
 use crate::ConnectionId;
 use crate::duplicates::{Action, Input};
-use std::vec::Vec;
+use alloc::vec::Vec;
 
 /// What a foreign peer does about a second connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

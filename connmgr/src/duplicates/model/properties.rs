@@ -1,8 +1,8 @@
 //! What holds in every world, and what a broken rule breaks.
 
 use super::world::{End, LINES, State, World};
-use std::format;
-use std::string::String;
+use alloc::format;
+use alloc::string::String;
 
 /// Side `side` is about to close `line` in favour of `kept`.
 pub(super) fn on_close(world: &World, state: &State, side: usize, line: usize, kept: usize) -> Result<(), String> {

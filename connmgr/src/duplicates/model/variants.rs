@@ -4,8 +4,8 @@ use super::peers::{Foreign, Policy};
 use crate::ConnectionId;
 use crate::duplicates::pair::Moment;
 use crate::duplicates::{Action, DuplicatesConfig, Initiator, Input, Pair};
+use alloc::vec::Vec;
 use core::time::Duration;
-use std::vec::Vec;
 use tidewire_core::{EventMachine, Time};
 
 /// What a side follows.

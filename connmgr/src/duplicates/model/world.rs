@@ -15,13 +15,12 @@ use super::peers::Policy;
 use super::properties;
 use super::variants::{Machine, Rule};
 use crate::ConnectionId;
-use crate::duplicates::pair::Moment;
 use crate::duplicates::{Action, DuplicatesConfig, Initiator, Input};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use std::format;
-use std::string::String;
-use std::vec::Vec;
 use tidewire_core::Time;
 
 /// Most connections of a world.
@@ -30,13 +29,13 @@ pub(super) const P: usize = 0;
 pub(super) const Q: usize = 1;
 
 /// The present of each side between two steps. What is earlier has names below, what is later has names above.
-const NOW: u64 = 100;
-const GRACE: Duration = Duration::from_nanos(1000);
+pub(super) const NOW: u64 = 100;
+pub(super) const GRACE: Duration = Duration::from_nanos(1000);
 const LONG: Duration = Duration::from_nanos(1_000_000);
-const WINDOW: Duration = Duration::from_secs(1);
+pub(super) const WINDOW: Duration = Duration::from_secs(1);
 
 /// A connection that may come about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) initiator: usize,
     pub(super) relayed: bool,
@@ -48,6 +47,16 @@ pub(super) struct Line {
 
 pub(super) fn by(initiator: usize) -> Line {
     Line { initiator, relayed: false, both_dialed: false, after: None }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.initiator == P { "P" } else { "Q" };
+        let both = if self.both_dialed { "both dialed, " } else { "" };
+        let relayed = if self.relayed { " relayed" } else { "" };
+        let after = self.after.map_or(String::new(), |after| format!(" after c{after}"));
+        write!(f, "{both}{side}{relayed}{after}")
+    }
 }
 
 /// What there is, and how often what may go wrong does.
@@ -73,6 +82,30 @@ pub(super) struct World {
     pub(super) again: bool,
     /// The clocks stand still but for timers.
     pub(super) coarse: bool,
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.lines)?;
+        match self.rules {
+            [Rule::Ours, Rule::Ours] => {}
+            [one, other] if one == other => write!(f, ", {one:?}")?,
+            [one, other] => write!(f, ", P {one:?}, Q {other:?}")?,
+        }
+        let counts = [
+            (self.per_peer.saturating_sub(1), "more wanted"),
+            (self.failures.into(), "handshakes fail"),
+            (self.kills.into(), "die"),
+            (self.shuts.into(), "are closed by others"),
+            (self.pings.into(), "pings of keep-alive"),
+            (u32::try_from(self.streams).unwrap_or(u32::MAX), "with streams"),
+            (self.long.into(), "long grace"),
+            (self.again.into(), "redials without end"),
+            (self.coarse.into(), "clock that stands still"),
+        ];
+        counts.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(f, ", {count} {what}"))?;
+        if self.budget == u32::MAX { Ok(()) } else { write!(f, ", budget {}", self.budget) }
+    }
 }
 
 impl World {
@@ -169,7 +202,7 @@ impl Wire {
 pub(super) struct Side {
     pub(super) machine: Machine,
     /// When the ping that is under way was sent.
-    sent: [Option<Time>; LINES],
+    pub(super) sent: [Option<Time>; LINES],
     /// When its rule closed one, within the window.
     pub(super) closes: Vec<Time>,
 }
@@ -275,10 +308,10 @@ impl Turn<'_> {
                     self.hang_up(line);
                     self.state.sides[self.side].machine.tell(self.now, Input::Closed { connection });
                 }
-                Action::Drain { connection, onto } => {
-                    if [connection, onto].iter().any(|c| self.state.wires[line_of(*c)].ends[self.side] != End::Up) {
-                        return Err(format!("{action:?} names what is gone"));
-                    }
+                Action::Drain { connection, onto }
+                    if [connection, onto].iter().any(|c| self.state.wires[line_of(*c)].ends[self.side] != End::Up) =>
+                {
+                    return Err(format!("{action:?} names what is gone"));
                 }
                 _ => {}
             }
@@ -381,10 +414,14 @@ impl Model for World {
     type Step = Step;
 
     fn start(&self) -> State {
-        let mut config = DuplicatesConfig::default();
-        (config.per_peer, config.budget) = (self.per_peer, self.budget);
-        (config.grace, config.window) = (GRACE, WINDOW);
-        config.long_grace = Some(if self.long { LONG } else { GRACE });
+        let config = DuplicatesConfig {
+            per_peer: self.per_peer,
+            budget: self.budget,
+            grace: GRACE,
+            long_grace: Some(if self.long { LONG } else { GRACE }),
+            window: WINDOW,
+            ..DuplicatesConfig::default()
+        };
         let side = |rule| {
             let mut machine = Machine::new(rule, config.clone());
             machine.rebase(Time::from_nanos(NOW), &mut |_, at| at);
@@ -510,67 +547,9 @@ impl Model for World {
 impl World {
     /// Lines that are alike are dialed in their order: which of them is which makes no difference.
     fn may_dial(&self, state: &State, line: usize) -> bool {
-        let alike = |a: Line, b: Line| {
-            (a.initiator, a.relayed, a.both_dialed, a.after) == (b.initiator, b.relayed, b.both_dialed, b.after)
-        };
         let this = self.lines[line];
-        let in_order = self.again || line == 0 || {
-            !alike(self.lines[line - 1], this) || state.wires[line - 1].ends != [End::Idle; 2]
-        };
+        let before = line.checked_sub(1).filter(|before| !self.again && self.lines[*before] == this);
+        let in_order = before.is_none_or(|before| state.wires[before].ends != [End::Idle; 2]);
         in_order && this.after.is_none_or(|after| state.wires[after].ends[this.initiator] == End::Gone)
-    }
-
-    /// Gives what is stored at a side names around [`NOW`], so that moments that compare alike are alike.
-    ///
-    /// Pings are compared with marks alone (`sent >= mark`): what counts is how they take turns. Of what is still to come the
-    /// order counts. A window outlives all else, and is counted from the order of its beginnings.
-    fn rebase(&self, side: &mut Side, now: Time) {
-        side.closes.retain(|at| now.since(*at) < WINDOW);
-        let mut all = Vec::new();
-        side.each_moment(now, &mut |moment, at| {
-            all.push((at, moment));
-            at
-        });
-        // At the same moment, the ping counts as sent after the mark.
-        all.sort_by_key(|(at, moment)| (*at, *moment == Moment::Sent));
-        all.dedup();
-        let (mut level, mut last) = (0, Moment::Sent);
-        let (mut to_come, mut windows) = (0, all.iter().filter(|(_, moment)| *moment == Moment::Window).count() as u64);
-        let mut names = Vec::new();
-        for (at, moment) in all {
-            let name = match moment {
-                Moment::Grace if at <= now => 0,
-                Moment::Grace => {
-                    to_come += 1;
-                    NOW + to_come + if at.since(now) > 2 * GRACE { 500_000 } else { 10 }
-                }
-                Moment::Window => {
-                    windows -= 1;
-                    NOW - windows
-                }
-                Moment::Mark | Moment::Sent if self.coarse && at == now => NOW,
-                Moment::Mark | Moment::Sent => {
-                    level += u64::from(moment == Moment::Mark && last == Moment::Sent);
-                    last = moment;
-                    level
-                }
-            };
-            names.push(((at, moment), Time::from_nanos(name)));
-        }
-        side.each_moment(Time::from_nanos(NOW), &mut |moment, at| {
-            names.iter().find(|(key, _)| *key == (at, moment)).expect("it was there the first time").1
-        });
-    }
-}
-
-impl Side {
-    fn each_moment(&mut self, now: Time, map: &mut dyn FnMut(Moment, Time) -> Time) {
-        self.machine.rebase(now, map);
-        for sent in self.sent.iter_mut().flatten() {
-            *sent = map(Moment::Sent, *sent);
-        }
-        for at in &mut self.closes {
-            *at = map(Moment::Window, *at);
-        }
     }
 }

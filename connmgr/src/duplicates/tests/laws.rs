@@ -13,10 +13,7 @@ impl EventSubject for Subject {
     type Input = Input;
 
     fn machine(&self) -> Pair {
-        let mut config = DuplicatesConfig::default();
-        config.budget = 2;
-        config.max_connections = 4;
-        Pair::new(config)
+        Pair::new(DuplicatesConfig { budget: 2, max_connections: 4, ..DuplicatesConfig::default() })
     }
 
     fn apply(&self, pair: &mut Pair, now: Time, input: &Input) -> Result<(), DuplicatesMisuse> {

@@ -6,9 +6,9 @@ mod rows;
 
 use super::{Action, DuplicatesConfig, DuplicatesMisuse, Initiator, Input, Pair};
 use crate::ConnectionId;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::time::Duration;
-use std::collections::BTreeMap;
-use std::vec::Vec;
 use tidewire_core::{EventMachine, Time};
 
 const SECOND: Duration = Duration::from_secs(1);

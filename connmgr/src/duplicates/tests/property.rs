@@ -5,13 +5,28 @@ use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Open { relayed: bool, ours: bool },
-    Streams { which: usize, open: u32 },
+    Open {
+        relayed: bool,
+        ours: bool,
+    },
+    Streams {
+        which: usize,
+        open: u32,
+    },
     /// An answer to the ping that was asked for, or to one that was sent by somebody else a while ago.
-    Pong { which: usize, ago: Option<u16> },
-    Closing { which: usize },
-    Closed { which: usize },
-    Wait { millis: u16 },
+    Pong {
+        which: usize,
+        ago: Option<u16>,
+    },
+    Closing {
+        which: usize,
+    },
+    Closed {
+        which: usize,
+    },
+    Wait {
+        millis: u16,
+    },
     ToDeadline,
 }
 
@@ -57,10 +72,9 @@ struct Reader {
 
 impl Reader {
     fn new(per_peer: u32, long: bool) -> Reader {
-        let mut config = DuplicatesConfig::default();
-        (config.per_peer, config.budget) = (per_peer, 2);
-        (config.window, config.max_connections) = (60 * SECOND, 4);
-        config.long_grace = long.then_some(20 * SECOND);
+        let (budget, window, max_connections) = (2, 60 * SECOND, 4);
+        let (grace, long_grace) = (5 * SECOND, long.then_some(20 * SECOND));
+        let config = DuplicatesConfig { per_peer, budget, window, max_connections, grace, long_grace };
         let pair = Pair::new(config.clone());
         let (seen, closes) = (Vec::new(), Vec::new());
         Reader { pair, config, now: Time::ZERO, seen, next: 0, closes, told: None }

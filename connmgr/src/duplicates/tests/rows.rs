@@ -420,6 +420,11 @@ fn what_was_draining_stays_once_the_budget_is_spent() {
     let why = Tolerated::BudgetSpent { closes: 1, window: 600 * SECOND };
     assert_eq!(world.pong(2), [close(3, 2), Action::Tolerate { why }]);
     assert_eq!(world.pair.preferred(false), Some(c(2)));
+    // With the next window it begins anew, grace and all.
+    assert_eq!(world.closed(3), []);
+    let end = world.pair.deadline();
+    assert_eq!(world.wait(end.since(world.now)), [drain(4, 2)]);
+    assert_eq!(world.pair.deadline(), world.now + 5 * SECOND);
 }
 
 #[test]
@@ -448,13 +453,8 @@ fn a_misuse_changes_nothing() {
     world.draining();
     world.theirs(3);
     let before = world.pair.clone();
-    let opened = |id| Input::Opened {
-        connection: c(id),
-        relayed: false,
-        initiator: Initiator::We,
-        larger: true,
-        streams: 0,
-    };
+    let opened =
+        |id| Input::Opened { connection: c(id), relayed: false, initiator: Initiator::We, larger: true, streams: 0 };
     let table = [
         (opened(4), DuplicatesMisuse::Full { connection: c(4), max: 3 }),
         (opened(1), DuplicatesMisuse::Exists(c(1))),
@@ -475,13 +475,7 @@ fn fewer_than_two_places_are_two() {
     let mut world = World::new(|config| config.max_connections = 0);
     world.ours(1);
     assert_eq!(world.theirs(2), [ping(1)]);
-    let third = Input::Opened {
-        connection: c(3),
-        relayed: false,
-        initiator: Initiator::We,
-        larger: true,
-        streams: 0,
-    };
+    let third = Input::Opened { connection: c(3), relayed: false, initiator: Initiator::We, larger: true, streams: 0 };
     assert_eq!(world.try_tell(third), Err(DuplicatesMisuse::Full { connection: c(3), max: 2 }));
 }
 

@@ -168,3 +168,78 @@ fn a_peer_that_is_kept_is_dialed_again_with_doubling_delays_and_given_up_in_the_
     }
     assert_eq!((tries, gave_up), (5, Some(5)));
 }
+
+#[test]
+fn however_a_dial_ends_its_place_is_free_again() {
+    type End = fn(&mut World, DialId);
+    let ends: [(&str, End); 6] = [
+        ("failed", |world, dial| {
+            world.tell(Input::DialFailed { dial, fault: DialFault::Transport("refused".into()) });
+        }),
+        ("cancelled", |world, _| {
+            world.tell(Input::Cancel { request: RequestId(1) });
+        }),
+        ("timed out", |world, _| {
+            world.wait(Duration::from_secs(20));
+        }),
+        ("established", |world, dial| {
+            world.dialed(dial, 5, 1);
+        }),
+        ("overtaken by an inbound connection", |world, _| {
+            world.open(5, 1, Direction::Inbound);
+        }),
+        ("disconnected", |world, _| {
+            world.tell(Input::Disconnect { peer: peer(1), why: "bye" });
+        }),
+    ];
+    for (how, end) in ends {
+        let mut config = quiet();
+        config.limits.pending_outbound = 1;
+        let mut world = World::new(config);
+        let dial = dials(&world.dial(1, 1, &[address(1)]))[0].0;
+        end(&mut world, dial);
+        assert_eq!(dials(&world.dial(2, 2, &[address(2)])).len(), 1, "{how}");
+    }
+}
+
+#[test]
+fn disconnecting_ends_the_wishes_for_the_peer_with_the_reason() {
+    let mut world = World::new(quiet());
+    let dial = dials(&world.dial(1, 1, &[address(1)]))[0].0;
+    let actions = world.tell(Input::Disconnect { peer: peer(1), why: "bye" });
+    assert!(actions.contains(&Action::Abort { dial }));
+    let events = events(&actions);
+    let [Event::DialFailed { report, .. }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(report.why, DialFailure::Disconnected("bye".into()));
+    assert_eq!(report.addresses[0].outcome, Outcome::Aborted);
+}
+
+#[test]
+fn who_wants_a_new_connection_is_not_answered_with_the_one_that_is_there() {
+    let mut world = World::new(quiet());
+    world.open(5, 1, Direction::Inbound);
+    let (request, addresses) = (RequestId(1), [address(1)]);
+    let mut options = DialOptions::default();
+    options.new = true;
+    let actions = world.tell(Input::Dial { request, peer: peer(1), addresses: &addresses, options });
+    let dial = dials(&actions)[0].0;
+    assert_eq!(events(&actions), []);
+    let connection = ConnectionId(6);
+    let dialed = Event::Dialed { request, peer: peer(1), connection };
+    assert!(events(&world.dialed(dial, 6, 1)).contains(&dialed));
+}
+
+#[test]
+fn a_relayed_connection_does_not_answer_who_wants_a_direct_one() {
+    let mut world = World::new(quiet());
+    let remote = text(&format!("/ip4/11.0.0.9/tcp/4001/p2p/{}/p2p-circuit", peer(9)));
+    world.open_as(5, 1, Direction::Inbound, Role::Responder, &remote);
+    let (request, addresses) = (RequestId(1), [address(1), remote]);
+    let mut options = DialOptions::default();
+    options.direct_only = true;
+    let actions = world.tell(Input::Dial { request, peer: peer(1), addresses: &addresses, options });
+    let [(dial, to)] = &dials(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!(*to, address(1));
+    let dialed = Event::Dialed { request, peer: peer(1), connection: ConnectionId(6) };
+    assert!(events(&world.dialed(*dial, 6, 1)).contains(&dialed));
+}

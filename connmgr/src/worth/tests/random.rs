@@ -227,8 +227,8 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => name.clone().prop_map(|name| Op::Undefine { name }),
         8 => (peer.clone(), name.clone(), bump).prop_map(|(peer, name, bump)| Op::Bump { peer, name, bump }),
         1 => (peer.clone(), name.clone()).prop_map(|(peer, name)| Op::Unbump { peer, name }),
-        2 => (peer.clone(), name.clone()).prop_map(|(peer, name)| Op::Protect { peer, name }),
-        2 => (peer.clone(), name).prop_map(|(peer, name)| Op::Unprotect { peer, name }),
+        4 => (peer.clone(), name.clone()).prop_map(|(peer, name)| Op::Protect { peer, name }),
+        3 => (peer.clone(), name).prop_map(|(peer, name)| Op::Unprotect { peer, name }),
         3 => Just(Op::Trim),
         1 => Just(Op::TrimNow),
         1 => Just(Op::Emergency),
@@ -246,7 +246,7 @@ fn waits() -> impl Strategy<Value = u64> {
 fn configs() -> impl Strategy<Value = WorthConfig> {
     let seconds = |all: &[u64]| proptest::sample::select(all.to_vec()).prop_map(Duration::from_secs);
     let watermarks = (0..4u32, 0..7u32, seconds(&[0, 30, 60]), seconds(&[1, 10]));
-    let caps = (seconds(&[0, 30, 60, u64::MAX]), 0..4u32, 0..4u32, 0..3u32, 0..3u32, 0..4u32);
+    let caps = (seconds(&[0, 30, 60, u64::MAX]), 0..4u32, 0..4u32, 0..4u32, 0..4u32, 0..4u32);
     (watermarks, caps).prop_map(|((low, high, grace, silence), (ttl, early, tags, reasons, absent, decaying))| {
         WorthConfig {
             low,

@@ -56,6 +56,10 @@ fn a_value_is_the_sum_of_all_tags_cut_to_32_bits_only_at_the_end() {
     assert_eq!(tag("d", -5), i32::MAX - 5);
     assert_eq!(tag("a", i32::MIN), i32::MIN);
     assert_eq!(tag("c", 0), -6);
+    assert_eq!(tag("a", i32::MAX), i32::MAX);
+    worth.define(at(1), "d", DecayingTag { interval: MINUTE, decay: Decay::None }).unwrap();
+    worth.bump(at(1), PeerIx(0), "d", Bump::Overwrite(-i32::MAX)).unwrap();
+    assert_eq!(worth.value(PeerIx(0)), i32::MAX - 5);
 }
 
 #[test]

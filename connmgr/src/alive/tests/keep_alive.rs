@@ -275,8 +275,8 @@ fn what_is_kept_is_small_also_after_all_were_due_at_once() {
     let in_burst = alive.memory_used();
     assert_eq!(drain(&mut alive).len(), many as usize);
     assert!(alive.memory_used() < in_burst);
-    // A row of 24 bytes, a timer of 16 and its place of 4, and a quarter of room to grow.
-    assert!(alive.memory_used() / many as usize <= 44 * 5 / 4, "{} bytes", alive.memory_used() / many as usize);
+    // A row of 24 bytes, a timer of 12 and its place of 4, and a quarter of room to grow.
+    assert!(alive.memory_used() / many as usize <= 40 * 5 / 4, "{} bytes", alive.memory_used() / many as usize);
 }
 
 #[test]
