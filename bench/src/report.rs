@@ -50,7 +50,9 @@ pub fn markdown(rows: &[Row], machine: &Machine) -> String {
     let mut table = String::from("| what | ours | rust-libp2p | budget | measured | |\n|---|---:|---:|---|---:|---|\n");
     for row in rows {
         let cell = |name| row.figure(name).map(|figure| value(row.unit, figure)).unwrap_or_default();
-        let mut head = [row.name.clone(), cell("ours"), cell("rust")];
+        // Who else is there beside rust-libp2p is told by name.
+        let other = row.figure("sorted").map(|figure| format!("sorted: {}", value(row.unit, figure)));
+        let mut head = [row.name.clone(), cell("ours"), other.unwrap_or_else(|| cell("rust"))];
         for budget in &row.budgets {
             let (measured, verdict) = match budget.check(row) {
                 Some((got, true)) => (number(got), "kept".into()),
@@ -127,6 +129,7 @@ fn speed(unit: Unit, figure: &Figure) -> String {
     }
     match unit {
         Unit::Time if figure.nanos < 10_000.0 => format!("{:.1} ns", figure.nanos),
+        Unit::Time if figure.nanos >= 10_000_000.0 => format!("{:.1} ms", figure.nanos / 1e6),
         Unit::Time => format!("{:.1} us", figure.nanos / 1e3),
         Unit::Rate => format!("{:.0} /s", 1e9 / figure.nanos),
         Unit::Bytes(each) => format!("{:.3} GB/s", each as f64 / figure.nanos),

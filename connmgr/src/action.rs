@@ -64,7 +64,7 @@ pub enum Action {
         peer: PeerId,
         /// Where.
         address: Multiaddr,
-        /// After which time `Abort` will come.
+        /// After which time, at the latest, `Abort` will come.
         timeout: Duration,
     },
     /// Drop this dial. It is forgotten: don't report it again.

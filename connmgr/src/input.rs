@@ -190,7 +190,8 @@ pub enum Input<'a> {
         /// A tag that was defined.
         tag: &'a str,
     },
-    /// Redial this peer whenever its last connection is lost, or stop doing so.
+    /// Redial this peer whenever its last connection is lost, or stop doing so. Its connections are never closed for being
+    /// idle. A trim may close them: protect it too if none may. After one, it is redialed after the greatest delay.
     KeepAlive {
         /// Who.
         peer: PeerId,
@@ -227,7 +228,8 @@ pub enum Input<'a> {
     },
     /// Trim now, whatever the silence says.
     TrimNow,
-    /// Memory or descriptors ran out: trim to the low watermark over grace, and over protection if nothing else is left.
+    /// Memory or descriptors ran out: trim to the low watermark over grace, and over protection if nothing else is left. With
+    /// the watermarks off it closes nothing.
     Emergency,
     /// Close everything, dial and let in nothing more.
     Shutdown,

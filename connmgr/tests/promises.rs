@@ -479,3 +479,28 @@ fn a_kept_peer_that_hangs_up_at_once_is_given_up_with_an_event() {
     assert_eq!(gave_up, [(5, "it was connected, and lost again after 0 ms".into())]);
     assert_eq!(connection, 6);
 }
+
+#[test]
+fn every_try_at_a_kept_peer_that_refuses_is_a_dial() {
+    let mut config = config();
+    config.keep_alive.ping_interval = None;
+    let mut world = World::new(config);
+    let addresses = [home(1)];
+    world.tell(Input::Addresses { peer: peer(1), addresses: &addresses, source: Source::Application, ttl: secs(3600) });
+    world.tell(Input::KeepAlive { peer: peer(1), on: true });
+    let (mut dialed, mut gave_up) = (0, None);
+    for _ in 0..1_000 {
+        let mut actions = world.wait(Duration::from_millis(500));
+        for dial in dials(&actions) {
+            dialed += 1;
+            actions.extend(world.tell(Input::DialFailed { dial, fault: DialFault::Transport("refused".into()) }));
+        }
+        gave_up = gave_up.or(actions.iter().find_map(|action| match action {
+            Action::Event(Event::ReconnectFailed { tries, why, .. }) => Some((*tries, why.clone())),
+            _ => None,
+        }));
+    }
+    let (tries, why) = gave_up.expect("given up");
+    assert_eq!((dialed, tries), (5, 5));
+    assert!(why.ends_with(&format!("{}: the transport failed: refused", home(1))), "{why}");
+}

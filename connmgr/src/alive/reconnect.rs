@@ -8,6 +8,7 @@
 //!      |    \ disconnected                                                     | no tries are left
 //!      |     +-------------------> Quiet <-------------------------------------+ (and it is told)
 //!      +--- connected, from anywhere
+//!  Connected -- gave way to others --> Waiting, for the greatest delay
 //! ```
 //! The tries, the first delay, its doubling and the number at one time are js-libp2p's reconnect queue; the greatest delay,
 //! the jitter, and that a connection must last to count, are ours. A new network makes every waiting peer's turn come at
@@ -169,6 +170,18 @@ impl Reconnect {
         }
     }
 
+    /// The last connection to this peer is gone, because we closed it to make room. No try failed; it is dialed again after
+    /// the greatest delay, since it would only be closed once more.
+    pub(crate) fn gave_way(&mut self, now: Time, peer: &PeerId) {
+        let Some(slot) = self.find(peer) else { return };
+        let Some(State::Connected { stopped, .. }) = self.peers.get(slot).map(|kept| kept.state) else { return };
+        if stopped || self.config.tries == 0 {
+            return self.disconnected(now, peer);
+        }
+        self.enter(slot, State::Waiting);
+        self.waiting.set(slot, (now + self.jittered(self.config.max_delay), self.count));
+    }
+
     /// The dial that was asked for failed. `why` is cut to 128 bytes.
     pub(crate) fn dial_failed(&mut self, now: Time, peer: &PeerId, why: &str) {
         let Some(slot) = self.find(peer) else { return };
@@ -179,7 +192,7 @@ impl Reconnect {
     }
 
     /// Addresses that could not be reached may be reachable now: all that wait are tried, and have all their tries again.
-    pub(crate) fn network_changed(&mut self, _now: Time) {
+    pub(crate) fn network_changed(&mut self) {
         while let Some((_, slot)) = self.waiting.peek() {
             self.enter(slot, State::Turn);
         }
@@ -276,7 +289,11 @@ impl Reconnect {
     fn delay(&self, tries: u32) -> Duration {
         let doubled =
             1u32.checked_shl(tries).map_or(Duration::MAX, |times| self.config.first_delay.saturating_mul(times));
-        let delay = doubled.min(self.config.max_delay);
+        self.jittered(doubled.min(self.config.max_delay))
+    }
+
+    /// A delay, longer by up to a quarter.
+    fn jittered(&self, delay: Duration) -> Duration {
         let draw = self.seed.derive("reconnect", self.count);
         let [low, high, ..] = *draw.as_bytes();
         delay.saturating_add((delay / 4).saturating_mul(u32::from(u16::from_le_bytes([low, high]))) / 65_536)

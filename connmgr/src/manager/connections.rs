@@ -237,6 +237,8 @@ impl ConnectionManager {
             None => (by, CloseReason::Reported { why: cut(why) }),
         };
         let stopped = matches!(reason, CloseReason::Asked { .. } | CloseReason::Denied { .. } | CloseReason::Shutdown);
+        let gave_way =
+            matches!(reason, CloseReason::Trimmed { .. } | CloseReason::Evicted { .. } | CloseReason::Emergency);
         let lived = self.now.since(entry.since);
         self.tell(Event::ConnectionClosed { connection: entry.id, peer, by, reason, lived });
         if self.book.peer(peer_ix).is_none_or(|entry| entry.established == 0) {
@@ -245,7 +247,11 @@ impl ConnectionManager {
             if stopped {
                 self.reconnect.stopped(&peer);
             }
-            self.reconnect.disconnected(self.now, &peer);
+            if gave_way {
+                self.reconnect.gave_way(self.now, &peer);
+            } else {
+                self.reconnect.disconnected(self.now, &peer);
+            }
         }
         self.forget_if_blank(peer_ix);
     }

@@ -1,9 +1,10 @@
 //! Dials: wishes go to the dialer, its dials go through the limits, and its answers to the application.
 
 use super::{ConnectionManager, OWN_REQUESTS, PendingDial};
-use crate::dial::{DialAction, DialFailure, DialFault, DialInput, DialMisuse, DialOptions};
+use crate::dial::{DialAction, DialFailure, DialFault, DialInput, DialMisuse, DialOptions, DialReport};
 use crate::{Action, CloseReason, DialId, Direction, Event, Misuse, RequestId};
-use alloc::string::ToString;
+use alloc::format;
+use alloc::string::{String, ToString};
 use core::time::Duration;
 use tidewire_core::{EventMachine, Multiaddr, PeerId};
 
@@ -95,7 +96,7 @@ impl ConnectionManager {
                     if request.0 < OWN_REQUESTS {
                         self.tell(Event::DialFailed { request, peer, report });
                     } else {
-                        self.reconnect.dial_failed(self.now, &peer, &report.why.to_string());
+                        self.reconnect.dial_failed(self.now, &peer, &outcome(&report));
                     }
                 }
             }
@@ -122,7 +123,9 @@ impl ConnectionManager {
                 crate::alive::ReconnectAction::Dial { peer, .. } => {
                     let request = RequestId(self.next_own_request);
                     self.next_own_request = self.next_own_request.saturating_add(1);
-                    self.start_dial(request, peer, &[], DialOptions::default());
+                    // Its own doubling delays take the place of the addresses' backoff, which would use up tries unseen.
+                    let options = DialOptions { forced: true, ..DialOptions::default() };
+                    self.start_dial(request, peer, &[], options);
                 }
                 crate::alive::ReconnectAction::GaveUp { peer, tries, why } => {
                     self.tell(Event::ReconnectFailed { peer, tries, why });
@@ -134,7 +137,7 @@ impl ConnectionManager {
 
     pub(super) fn network_changed(&mut self) -> Result<(), Misuse> {
         self.tell_dialer(DialInput::NetworkChanged);
-        self.reconnect.network_changed(self.now);
+        self.reconnect.network_changed();
         Ok(())
     }
 
@@ -152,5 +155,13 @@ impl ConnectionManager {
         if self.dialer.job(&peer) {
             self.tell_dialer(DialInput::EndPeer { peer, failure });
         }
+    }
+}
+
+/// What came of a redial in one clause, with the last address that was dialed.
+fn outcome(report: &DialReport) -> String {
+    match report.addresses.iter().rev().find(|address| address.outcome.was_dialed()) {
+        Some(last) => format!("{}; {}: {}", report.why, last.address, last.outcome),
+        None => report.why.to_string(),
     }
 }

@@ -66,7 +66,7 @@ fn a_lost_peer_is_tried_with_doubling_delays_and_then_given_up_once() {
     assert_eq!(reconnect.deadline(), Time::NEVER);
     reconnect.dial_failed(now, &peer(1), "again");
     reconnect.disconnected(now, &peer(1));
-    reconnect.network_changed(now);
+    reconnect.network_changed();
     assert_eq!(drain(&mut reconnect), []);
     assert_eq!(reconnect.deadline(), Time::NEVER);
     assert!(reconnect.is_kept(&peer(1)));
@@ -236,7 +236,7 @@ fn a_new_network_brings_every_turn_at_once_and_all_tries_again() {
     assert_eq!(drain(&mut reconnect).len(), 3);
     reconnect.dial_failed(at(2_000), &peer(2), "unreachable");
     reconnect.dial_failed(at(2_000), &peer(1), "unreachable");
-    reconnect.network_changed(at(2_001));
+    reconnect.network_changed();
     let mut dials = drain(&mut reconnect);
     dials.sort_by_key(|action| alloc::format!("{action:?}"));
     assert_eq!(dials, [dial(1, 1), dial(2, 1)]);
@@ -489,7 +489,7 @@ proptest! {
                     }
                 }
                 Op::Network => {
-                    reconnect.network_changed(now);
+                    reconnect.network_changed();
                     for (noted, tries) in model.peers.values_mut() {
                         match noted {
                             Noted::Waiting { from, .. } => {

@@ -168,6 +168,17 @@ fn so_late_that_the_peers_time_is_over_nothing_is_begun_any_more() {
 }
 
 #[test]
+fn who_still_has_time_is_served_before_the_late_timeout_of_another() {
+    let mut world = World::new(DialConfig { address_timeout: HOUR, per_peer: 1, ..config() });
+    world.wish(1, 1, &[TCP, TCP_2], plain());
+    world.wait(30 * SECOND);
+    world.wish(2, 1, &[], plain());
+    world.now = world.now + 31 * SECOND;
+    assert_eq!(shorts(&world.fail(DialId(0))), [format!("d1 {TCP_2}")]);
+    assert_eq!(shorts(&world.timeout()), ["r1 failed"]);
+}
+
+#[test]
 fn an_answer_that_comes_before_a_late_timeout_counts() {
     let mut world = World::new(config());
     world.wish(1, 1, &[TCP], plain());

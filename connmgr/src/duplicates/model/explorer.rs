@@ -163,3 +163,60 @@ fn retrace<M: Model>(model: &M, origins: &[Origin], id: usize, last: Option<usiz
     }
     Counterexample { why, steps: told }
 }
+
+/// Numbers below ten, from one to another.
+struct Toy {
+    steps: fn(u8) -> &'static [u8],
+    recurs: u8,
+}
+
+impl Model for Toy {
+    type State = u8;
+    type Step = u8;
+
+    fn start(&self) -> u8 {
+        0
+    }
+
+    fn steps(&self, state: &u8, into: &mut Vec<u8>) {
+        into.extend((self.steps)(*state));
+    }
+
+    fn apply(&self, state: &mut u8, step: u8, _: &mut dyn FnMut(String)) -> Result<(), String> {
+        *state = step;
+        if step < 10 { Ok(()) } else { Err("too large".into()) }
+    }
+
+    fn check(&self, state: &u8, steps: &[u8]) -> Result<(), String> {
+        if *state != 7 || !steps.is_empty() { Ok(()) } else { Err("seven is no end".into()) }
+    }
+
+    fn may_recur(&self, step: u8) -> bool {
+        step == self.recurs
+    }
+}
+
+#[test]
+fn all_states_are_visited_once() {
+    let steps = |state| [&[1, 2][..], &[3], &[3, 4], &[4], &[]].get(usize::from(state)).copied().unwrap_or(&[]);
+    let explored = explore(&Toy { steps, recurs: 99 }).unwrap();
+    assert_eq!((explored.states, explored.transitions, explored.depth), (5, 6, 2));
+}
+
+#[test]
+fn what_fails_comes_with_the_shortest_way() {
+    let to_seven = |state| [&[1, 2][..], &[2], &[3], &[7], &[]].get(usize::from(state)).copied().unwrap_or(&[]);
+    let way = explore(&Toy { steps: to_seven, recurs: 99 }).unwrap_err();
+    assert_eq!((way.why.as_str(), way.steps), ("seven is no end", vec!["2".into(), "3".into(), "7".into()]));
+    let too_far = |state| [&[1][..], &[2, 11]].get(usize::from(state)).copied().unwrap_or(&[]);
+    let way = explore(&Toy { steps: too_far, recurs: 99 }).unwrap_err();
+    assert_eq!((way.why.as_str(), way.steps), ("too large", vec!["1".into(), "11".into()]));
+}
+
+#[test]
+fn a_circle_is_found_unless_it_may_recur() {
+    let steps = |state| [&[1][..], &[2], &[3], &[1]].get(usize::from(state)).copied().unwrap_or(&[]);
+    let way = explore(&Toy { steps, recurs: 99 }).unwrap_err();
+    assert!(way.why.contains("for ever"), "{way:?}");
+    explore(&Toy { steps, recurs: 1 }).unwrap();
+}

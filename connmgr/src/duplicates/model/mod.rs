@@ -89,6 +89,7 @@ fn a_dead_connection_is_dialed_again() {
 fn three_connections() {
     holds(&World::of(&[by(P), by(Q), by(Q)]));
     holds(&World::of(&[by(P), by(P), by(Q)]));
+    holds(&World { at_once: true, ..World::of(&[by(P), by(P), by(Q)]) });
 }
 
 #[test]
@@ -174,11 +175,12 @@ fn three_connections_and_what_goes_wrong() {
 #[test]
 #[ignore = "large; see the module's documentation"]
 fn four_connections() {
+    let at_once = |lines: &[Line]| World { at_once: true, ..World::of(lines) };
     for lines in [[by(P), by(P), by(P), by(Q)], [by(P), by(P), by(Q), by(Q)], [relayed(P), by(P), by(Q), relayed(Q)]] {
-        holds(&World { per_peer: 2, ..World::of(&lines) });
-        holds(&World { per_peer: 3, ..World::of(&lines) });
+        holds(&World { per_peer: 3, ..at_once(&lines) });
+        holds(&World { per_peer: 2, ..at_once(&lines) });
     }
-    holds(&World::of(&[by(P), by(P), by(P), by(Q)]));
+    holds(&at_once(&[by(P), by(P), by(P), by(Q)]));
 }
 
 #[test]

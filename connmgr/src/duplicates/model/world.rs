@@ -82,6 +82,9 @@ pub(super) struct World {
     pub(super) again: bool,
     /// The clocks stand still but for timers.
     pub(super) coarse: bool,
+    /// All are dialed at the start. Nobody can tell when one was, before it is established: so this leaves out only what is
+    /// never dialed, and is for worlds that are large otherwise. For those without failures and faults.
+    pub(super) at_once: bool,
 }
 
 impl fmt::Display for World {
@@ -102,6 +105,7 @@ impl fmt::Display for World {
             (self.long.into(), "long grace"),
             (self.again.into(), "redials without end"),
             (self.coarse.into(), "clock that stands still"),
+            (self.at_once.into(), "dial for all"),
         ];
         counts.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(f, ", {count} {what}"))?;
         if self.budget == u32::MAX { Ok(()) } else { write!(f, ", budget {}", self.budget) }
@@ -123,6 +127,7 @@ impl World {
             streams: 0,
             again: false,
             coarse: false,
+            at_once: false,
         }
     }
 
@@ -320,7 +325,8 @@ impl Turn<'_> {
                 return Err("actions without end".into());
             }
         }
-        Ok(())
+        let deadline = self.state.sides[self.side].machine.deadline();
+        if deadline > self.now { Ok(()) } else { Err(format!("the deadline {deadline:?} is over")) }
     }
 
     fn send(&mut self, line: usize, message: Message) {
@@ -427,8 +433,10 @@ impl Model for World {
             machine.rebase(Time::from_nanos(NOW), &mut |_, at| at);
             Side { machine, sent: [None; LINES], closes: Vec::new() }
         };
+        let begins = |i| self.at_once && i < self.lines.len();
+        let end = |i| if begins(i) { End::Shaking } else { End::Idle };
         State {
-            wires: Default::default(),
+            wires: core::array::from_fn(|i| Wire { ends: [end(i); 2], ..Wire::default() }),
             sides: self.rules.map(side),
             failures: self.failures,
             kills: self.kills,
@@ -457,7 +465,9 @@ impl Model for World {
                 if end != End::Gone && wire.dead {
                     into.push(Step::Lost(i, s));
                 } else if end == End::Shaking {
-                    into.push(Step::Up(i, s));
+                    if self.may_rise(state, i, s) {
+                        into.push(Step::Up(i, s));
+                    }
                     if state.failures > 0 {
                         into.push(Step::Fail(i, s));
                     }
@@ -548,8 +558,18 @@ impl World {
     /// Lines that are alike are dialed in their order: which of them is which makes no difference.
     fn may_dial(&self, state: &State, line: usize) -> bool {
         let this = self.lines[line];
-        let before = line.checked_sub(1).filter(|before| !self.again && self.lines[*before] == this);
-        let in_order = before.is_none_or(|before| state.wires[before].ends != [End::Idle; 2]);
+        let in_order = self.alike(line).is_none_or(|before| state.wires[before].ends != [End::Idle; 2]);
         in_order && this.after.is_none_or(|after| state.wires[after].ends[this.initiator] == End::Gone)
+    }
+
+    /// If they are all dialed at once, they are established in their order at their initiator.
+    fn may_rise(&self, state: &State, line: usize, side: usize) -> bool {
+        let before = self.alike(line).filter(|_| self.at_once && self.lines[line].initiator == side);
+        before.is_none_or(|before| state.wires[before].ends[side] != End::Shaking)
+    }
+
+    /// The one before, if it is like this one.
+    fn alike(&self, line: usize) -> Option<usize> {
+        line.checked_sub(1).filter(|before| !self.again && self.lines[*before] == self.lines[line])
     }
 }

@@ -59,6 +59,7 @@ impl World {
                 self.asked.entry(connection.0).or_insert(self.now);
             }
             actions.push(action);
+            assert!(actions.len() < 100, "actions without end");
         }
         actions
     }
@@ -99,6 +100,7 @@ impl World {
             self.now = self.now.max(self.pair.deadline());
             self.pair.on_timeout(self.now);
             actions.extend(self.poll());
+            assert!(self.pair.deadline() > self.now, "the deadline is over");
         }
         self.now = end;
         self.pair.on_timeout(end);

@@ -188,7 +188,10 @@ impl Reader {
     }
 
     fn poll(&mut self) {
+        let mut most = 100;
         while let Some(action) = self.pair.poll() {
+            most -= 1;
+            assert!(most > 0, "actions without end");
             self.judge(action);
             self.check();
         }

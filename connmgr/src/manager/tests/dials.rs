@@ -170,6 +170,22 @@ fn a_peer_that_is_kept_is_dialed_again_with_doubling_delays_and_given_up_in_the_
 }
 
 #[test]
+fn a_kept_peer_that_was_trimmed_is_dialed_again_after_the_greatest_delay() {
+    let mut config = quiet();
+    (config.worth.low, config.worth.high, config.worth.grace) = (1, 10, Duration::ZERO);
+    let mut world = World::new(config);
+    let (addresses, source) = ([address(1)], Source::Application);
+    world.tell(Input::Addresses { peer: peer(1), addresses: &addresses, source, ttl: Duration::from_secs(3600) });
+    world.open(1, 1, Direction::Inbound);
+    world.tell(Input::KeepAlive { peer: peer(1), on: true });
+    world.open(2, 2, Direction::Outbound);
+    assert_eq!(closes(&world.tell(Input::TrimNow)), [(1, CloseReason::Trimmed { value: 0 })]);
+    world.closed(1);
+    assert_eq!(dials(&world.wait(Duration::from_secs(59))), []);
+    assert_eq!(dials(&world.wait(Duration::from_secs(17))).len(), 1);
+}
+
+#[test]
 fn however_a_dial_ends_its_place_is_free_again() {
     type End = fn(&mut World, DialId);
     let ends: [(&str, End); 6] = [
@@ -219,8 +235,7 @@ fn who_wants_a_new_connection_is_not_answered_with_the_one_that_is_there() {
     let mut world = World::new(quiet());
     world.open(5, 1, Direction::Inbound);
     let (request, addresses) = (RequestId(1), [address(1)]);
-    let mut options = DialOptions::default();
-    options.new = true;
+    let options = DialOptions { new: true, ..DialOptions::default() };
     let actions = world.tell(Input::Dial { request, peer: peer(1), addresses: &addresses, options });
     let dial = dials(&actions)[0].0;
     assert_eq!(events(&actions), []);
@@ -235,8 +250,7 @@ fn a_relayed_connection_does_not_answer_who_wants_a_direct_one() {
     let remote = text(&format!("/ip4/11.0.0.9/tcp/4001/p2p/{}/p2p-circuit", peer(9)));
     world.open_as(5, 1, Direction::Inbound, Role::Responder, &remote);
     let (request, addresses) = (RequestId(1), [address(1), remote]);
-    let mut options = DialOptions::default();
-    options.direct_only = true;
+    let options = DialOptions { direct_only: true, ..DialOptions::default() };
     let actions = world.tell(Input::Dial { request, peer: peer(1), addresses: &addresses, options });
     let [(dial, to)] = &dials(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(*to, address(1));
