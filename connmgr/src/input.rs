@@ -103,7 +103,9 @@ pub enum Input<'a> {
         /// Which wish.
         request: RequestId,
     },
-    /// A dial's transport is connected, and its upgrade begins: from here on it is not aborted in favour of another.
+    /// A dial's transport is connected, and its upgrade begins: from here on it is not aborted in favour of another. Say it
+    /// before the first byte of the upgrade is sent: if both ends of a simultaneous dial aborted a handshake, each in favour of
+    /// the other's, none would be left.
     DialProgress {
         /// Which dial.
         dial: DialId,

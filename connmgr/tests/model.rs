@@ -26,10 +26,10 @@ use proptest::test_runner::FileFailurePersistence;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use reference::{Connection, Model};
 use tidewire_connmgr::{
-    Action, CloseReason, ConnectionId, ConnectionManager, Counts, Direction, Misuse, RefuseReason,
+    Action, By, CloseReason, ConnectionId, ConnectionManager, Counts, Direction, Misuse, RefuseReason,
 };
 use tidewire_core::{EventMachine, Seed, Time};
-use world::{Answer, Op, PEERS, address, home, peer};
+use world::{Answer, Op, PEERS, Scope, address, home, peer};
 
 /// Builds the reference, and what happens to it.
 struct Reference;
@@ -170,7 +170,9 @@ fn in_order(mut actions: Vec<Action>) -> Vec<Action> {
             connection,
             reason: CloseReason::Idle { .. } | CloseReason::Shutdown | CloseReason::Denied { .. },
         }
-        | Action::Refuse { connection, reason: RefuseReason::Shutdown | RefuseReason::Denied { .. } } => Some(*connection),
+        | Action::Refuse { connection, reason: RefuseReason::Shutdown | RefuseReason::Denied { .. } } => {
+            Some(*connection)
+        }
         _ => None,
     };
     actions.chunk_by_mut(|left, right| id(left).is_some() == id(right).is_some()).for_each(|run| run.sort_by_key(id));
@@ -268,8 +270,7 @@ fn check_peer(manager: &ConnectionManager, model: &Model, n: usize) {
     let explanation = manager.explain(&id);
     assert_eq!(worth::told(&explanation.verdict), model.explanation(n), "{who}");
     assert_eq!(explanation.full, model.total_room().err(), "{who}");
-    let closing: Vec<_> =
-        model.of(n).iter().filter_map(|c| Some((ConnectionId(c.id), c.closing.clone()?))).collect();
+    let closing: Vec<_> = model.of(n).iter().filter_map(|c| Some((ConnectionId(c.id), c.closing.clone()?))).collect();
     assert_eq!(explanation.closing, closing, "{who}");
 
     let addresses: Vec<_> = manager.addresses_of(&id).map(|record| record.address.clone()).collect();
@@ -301,6 +302,57 @@ fn cases(cases: u32) -> ProptestConfig {
         failure_persistence: Some(Box::new(seeds)),
         ..ProptestConfig::with_cases(cases)
     }
+}
+
+/// Sequences that once told the two apart, or that a change is likely to break; all with the defaults of this world.
+fn replay(ops: &[Op]) {
+    let mut model = Model::new(world::config(&[0; 40]));
+    let mut real = Real::init_test(&model);
+    for op in ops.iter().copied() {
+        model.apply(op);
+        real = Real::apply(real, &model, op);
+        Real::check_invariants(&real, &model);
+    }
+}
+
+/// A release for a peer took what its connections had reserved, and the peer could reserve more than its cap.
+#[test]
+fn what_a_connection_reserved_is_not_released_through_its_peer() {
+    let (bytes, peer) = (10, Scope::Peer(4));
+    replay(&[
+        Op::Incoming { c: 5, at: 0 },
+        Op::Upgraded { c: 5, peer: 4 },
+        Op::Reserve { scope: Scope::Connection(5), bytes },
+        Op::Release { scope: peer, bytes: 1 },
+        Op::Reserve { scope: peer, bytes },
+        Op::Release { scope: peer, bytes: u64::MAX },
+        Op::Closed { c: 5, by: By::Remote },
+        Op::Release { scope: peer, bytes: u64::MAX },
+    ]);
+}
+
+/// It told of connections that it had closed as passed over.
+#[test]
+fn an_emergency_tells_of_nobody_as_passed_over_whom_it_closed() {
+    let inbound = Direction::Inbound;
+    replay(&[
+        Op::Opened { c: 5, peer: 1, direction: inbound, at: 0, limited: false },
+        Op::Opened { c: 4, peer: 2, direction: inbound, at: 1, limited: false },
+        Op::Opened { c: 3, peer: 3, direction: inbound, at: 1, limited: false },
+        Op::Protect { peer: 2, name: 0 },
+        Op::Emergency,
+    ]);
+}
+
+/// Noticed after the time for the whole peer, it was told as that time's end.
+#[test]
+fn a_dial_s_timeout_that_is_noticed_late_is_told_as_in_time() {
+    let (told, direct_only, forced, new) = (true, false, false, false);
+    replay(&[
+        Op::Dial { r: 0, peer: 4, told, direct_only, forced, new },
+        Op::Sleep { time: Duration::from_secs(60) },
+        Op::Dial { r: 0, peer: 4, told, direct_only, forced, new },
+    ]);
 }
 
 /// Duplicates, pings, redials and jitter too.

@@ -11,8 +11,6 @@ use tidewire_core::Time;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dials {
     callers: Vec<Caller>,
-    /// Since when each peer is waited for, by whomever.
-    started: [Time; PEERS],
     attempts: Vec<Attempt>,
     backoffs: Vec<Backoff>,
     remembered: Vec<Remembered>,
@@ -191,7 +189,7 @@ impl Model {
                 let known = self.dials.attempts.iter().find(|attempt| attempt.dial == d);
                 let attempt = *known.ok_or(DialMisuse::UnknownDial(DialId(d)))?;
                 self.dials.attempts.retain(|other| other.dial != d);
-                self.attempt_failed(attempt, fault(n), false);
+                self.attempt_failed(attempt, fault(n));
             }
             Op::NetworkChanged => self.dials.backoffs.clear(),
             Op::Addresses { peer, ttl } => {
@@ -229,9 +227,6 @@ impl Model {
         }
         let address = told || self.believes(n);
         let none = Duration::ZERO;
-        if !self.dials.wanted().contains(&n) {
-            self.dials.started[n] = self.now;
-        }
         let refused = if self.shut_down {
             Some((DialFailure::Shutdown, Outcome::NotTried))
         } else if n == 0 {
@@ -285,7 +280,8 @@ impl Model {
 
     fn fail(&mut self, caller: Caller, why: DialFailure, outcome: Option<(Outcome, Duration)>) {
         let address = home(caller.peer);
-        let addresses = outcome.into_iter().map(|(outcome, took)| AddressReport { address: address.clone(), outcome, took });
+        let addresses =
+            outcome.into_iter().map(|(outcome, took)| AddressReport { address: address.clone(), outcome, took });
         let (peer, took) = (peer(caller.peer), self.now.since(caller.since));
         let report = Box::new(DialReport { peer, why, addresses: addresses.collect(), unlisted: 0, took });
         self.tell(Event::DialFailed { request: RequestId(caller.request), peer, report });
@@ -300,7 +296,8 @@ impl Model {
 
     /// Aborts the dial to a peer, its handshake too or not. What it then is in a report.
     fn abort(&mut self, n: usize, handshakes: bool) -> Option<(Outcome, Duration)> {
-        let attempt = *self.dials.attempts.iter().find(|attempt| attempt.peer == n && (handshakes || !attempt.connected))?;
+        let attempt =
+            *self.dials.attempts.iter().find(|attempt| attempt.peer == n && (handshakes || !attempt.connected))?;
         self.dials.attempts.retain(|other| other.dial != attempt.dial);
         self.actions.push(Action::Abort { dial: DialId(attempt.dial) });
         Some((Outcome::Aborted, self.now.since(attempt.since)))
@@ -326,12 +323,11 @@ impl Model {
     /// What a dial became was refused.
     pub(crate) fn dial_is_over(&mut self, fault: DialFault) {
         if let Some(attempt) = self.dials.ended.take() {
-            self.attempt_failed(attempt, fault, false);
+            self.attempt_failed(attempt, fault);
         }
     }
 
-    /// `late`: it was noticed that its time is over; then the time for the whole peer may be over too.
-    fn attempt_failed(&mut self, attempt: Attempt, fault: DialFault, late: bool) {
+    fn attempt_failed(&mut self, attempt: Attempt, fault: DialFault) {
         let n = attempt.peer;
         let costs = match &fault {
             DialFault::Gated(_) | DialFault::NoTransport | DialFault::Limit(_) | DialFault::Local(_) => false,
@@ -344,10 +340,7 @@ impl Model {
             self.dials.remembered.iter_mut().filter(|known| known.peer == n).for_each(|known| known.connected = false);
         }
         let took = self.now.since(attempt.since);
-        let all = self.config.dial.peer_timeout;
-        let over = late && self.dials.started[n] + all <= self.now;
-        let why = if over { DialFailure::Timeout(all) } else { DialFailure::AllFailed(1) };
-        self.fail_all(n, &why, Some((Outcome::Failed(fault), took)));
+        self.fail_all(n, &DialFailure::AllFailed(1), Some((Outcome::Failed(fault), took)));
     }
 
     /// The base, and the coefficient times the square of the failures before. What has been over for as long as the
@@ -410,7 +403,7 @@ impl Model {
         for attempt in over {
             let limit = dial_limit(attempt.peer);
             self.abort(attempt.peer, true);
-            self.attempt_failed(attempt, DialFault::Timeout(limit), true);
+            self.attempt_failed(attempt, DialFault::Timeout(limit));
         }
         let connected: Vec<bool> = (0..PEERS).map(|n| !self.of(n).is_empty()).collect();
         let now = self.now;

@@ -149,8 +149,12 @@ impl Model {
     fn let_time_pass(&mut self) {
         self.worth_passes();
         let idle = |model: &Model, connection: &Connection| model.idle_at(connection).is_some_and(|at| at <= model.now);
-        let ids: Vec<(u64, Time)> =
-            self.connections.iter().filter(|c| idle(self, c)).map(|connection| (connection.id, connection.used)).collect();
+        let ids: Vec<(u64, Time)> = self
+            .connections
+            .iter()
+            .filter(|c| idle(self, c))
+            .map(|connection| (connection.id, connection.used))
+            .collect();
         for (id, used) in ids {
             self.close(id, &CloseReason::Idle { idle: self.now.since(used) });
         }
@@ -174,7 +178,14 @@ impl Model {
                     Some(known) if known.peer.is_some() => return Err(Misuse::AlreadyEstablished(ConnectionId(c))),
                     Some(known) => known.at,
                 };
-                self.newcomer(Newcomer { c, peer, direction: Direction::Inbound, at, limited: false, from: From::Pending });
+                self.newcomer(Newcomer {
+                    c,
+                    peer,
+                    direction: Direction::Inbound,
+                    at,
+                    limited: false,
+                    from: From::Pending,
+                });
                 Ok(())
             }
             Op::Opened { c, peer, direction, at, limited } => {

@@ -66,7 +66,11 @@ impl Watch {
             open: open.map(|id| id.0).collect(),
             closing: self.closing.iter().map(|id| id.0).collect(),
             streams: self.streams.iter().map(|(connection, stream)| (connection.0, stream.0)).collect(),
-            dials: self.dials.iter().map(|(dial, to)| (dial.0, (1..7).find(|n| peer(*n) == *to).unwrap_or(0))).collect(),
+            dials: self
+                .dials
+                .iter()
+                .map(|(dial, to)| (dial.0, (1..7).find(|n| peer(*n) == *to).unwrap_or(0)))
+                .collect(),
             requests: self.requests.iter().map(|request| request.0).collect(),
         }
     }

@@ -9,8 +9,8 @@ use tidewire_connmgr::dial::{DialFault, DialOptions, GateRule};
 use tidewire_connmgr::metadata::Source;
 use tidewire_connmgr::worth::{Bump, Decay, DecayingTag, TagChange};
 use tidewire_connmgr::{
-    By, Config, ConnectionId, ConnectionManager, DialId, Direction, Input, MemoryScope, Misuse, Origin, RequestId, StreamId,
-    limits::LimitExceeded,
+    By, Config, ConnectionId, ConnectionManager, DialId, Direction, Input, MemoryScope, Misuse, Origin, RequestId,
+    StreamId, limits::LimitExceeded,
 };
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Role, Time};
 
@@ -21,12 +21,19 @@ pub(crate) const CONNECTIONS: u64 = 10;
 /// Remote addresses. The last two are circuits.
 pub(crate) const ADDRESSES: usize = 8;
 /// Protocols, tags, and reasons. The last two are names that nothing takes, or only few things.
-pub(crate) const NAMES: [&str; 5] = ["alpha", "beta", "gamma", "", "a-name-that-is-longer-than-the-sixteen-bytes-allowed"];
+pub(crate) const NAMES: [&str; 5] =
+    ["alpha", "beta", "gamma", "", "a-name-that-is-longer-than-the-sixteen-bytes-allowed"];
 /// Bytes of a name that are allowed, of whatever.
 pub(crate) const MAX_NAME: u32 = 16;
 
-const IPS: [&str; 6] =
-    ["/ip4/11.0.0.1", "/ip4/11.0.0.2", "/ip6/2a00:1:0:1::1", "/ip6/2a00:1:0:101::1", "/ip4/127.0.0.1", "/ip6/::ffff:11.0.0.2"];
+const IPS: [&str; 6] = [
+    "/ip4/11.0.0.1",
+    "/ip4/11.0.0.2",
+    "/ip6/2a00:1:0:1::1",
+    "/ip6/2a00:1:0:101::1",
+    "/ip4/127.0.0.1",
+    "/ip6/::ffff:11.0.0.2",
+];
 
 pub(crate) fn peer(n: usize) -> PeerId {
     let mut bytes = [0; 38];
@@ -63,7 +70,8 @@ pub(crate) enum Rule {
     Address(usize),
 }
 
-const SUBNETS: [(&str, u8); 5] = [("11.0.0.1", 32), ("11.0.0.0", 24), ("2a00:1::", 48), ("2a00:1:0:100::", 56), ("11.0.0.0", 33)];
+const SUBNETS: [(&str, u8); 5] =
+    [("11.0.0.1", 32), ("11.0.0.0", 24), ("2a00:1::", 48), ("2a00:1:0:100::", 56), ("11.0.0.0", 33)];
 
 impl Rule {
     fn decode(a: u8, b: u8) -> Rule {
@@ -107,47 +115,146 @@ impl Scope {
 /// One thing that happens. Peers, addresses and names by their numbers; `c` a connection, `s` a stream, `d` a dial, `r` a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    Incoming { c: u64, at: usize },
-    Upgraded { c: u64, peer: usize },
-    Opened { c: u64, peer: usize, direction: Direction, at: usize, limited: bool },
-    Dialed { c: u64, peer: usize, d: u64 },
-    Closed { c: u64, by: By },
-    StreamOpened { c: u64, s: u64, direction: Direction, protocol: Option<usize> },
-    StreamProtocol { c: u64, s: u64, protocol: usize },
-    StreamClosed { c: u64, s: u64 },
-    Used { c: u64 },
-    Pong { c: u64 },
-    PingUnsupported { c: u64 },
-    Dial { r: u64, peer: usize, told: bool, direct_only: bool, forced: bool, new: bool },
-    Cancel { r: u64 },
-    Progress { d: u64 },
-    DialFailed { d: u64, fault: u8 },
+    Incoming {
+        c: u64,
+        at: usize,
+    },
+    Upgraded {
+        c: u64,
+        peer: usize,
+    },
+    Opened {
+        c: u64,
+        peer: usize,
+        direction: Direction,
+        at: usize,
+        limited: bool,
+    },
+    Dialed {
+        c: u64,
+        peer: usize,
+        d: u64,
+    },
+    Closed {
+        c: u64,
+        by: By,
+    },
+    StreamOpened {
+        c: u64,
+        s: u64,
+        direction: Direction,
+        protocol: Option<usize>,
+    },
+    StreamProtocol {
+        c: u64,
+        s: u64,
+        protocol: usize,
+    },
+    StreamClosed {
+        c: u64,
+        s: u64,
+    },
+    Used {
+        c: u64,
+    },
+    Pong {
+        c: u64,
+    },
+    PingUnsupported {
+        c: u64,
+    },
+    Dial {
+        r: u64,
+        peer: usize,
+        told: bool,
+        direct_only: bool,
+        forced: bool,
+        new: bool,
+    },
+    Cancel {
+        r: u64,
+    },
+    Progress {
+        d: u64,
+    },
+    DialFailed {
+        d: u64,
+        fault: u8,
+    },
     NetworkChanged,
-    Addresses { peer: usize, ttl: Duration },
-    Identified { peer: usize },
-    Protect { peer: usize, name: usize },
-    Unprotect { peer: usize, name: usize },
-    Tag { peer: usize, name: usize, change: TagChange },
-    Define { name: usize, decay: DecayingTag },
-    RemoveDecaying { name: usize },
-    Bump { peer: usize, name: usize, bump: Bump },
-    Unbump { peer: usize, name: usize },
-    KeepAlive { peer: usize, on: bool },
-    Deny { rule: Rule },
-    Allow { rule: Rule },
-    Close { c: u64 },
-    Disconnect { peer: usize },
+    Addresses {
+        peer: usize,
+        ttl: Duration,
+    },
+    Identified {
+        peer: usize,
+    },
+    Protect {
+        peer: usize,
+        name: usize,
+    },
+    Unprotect {
+        peer: usize,
+        name: usize,
+    },
+    Tag {
+        peer: usize,
+        name: usize,
+        change: TagChange,
+    },
+    Define {
+        name: usize,
+        decay: DecayingTag,
+    },
+    RemoveDecaying {
+        name: usize,
+    },
+    Bump {
+        peer: usize,
+        name: usize,
+        bump: Bump,
+    },
+    Unbump {
+        peer: usize,
+        name: usize,
+    },
+    KeepAlive {
+        peer: usize,
+        on: bool,
+    },
+    Deny {
+        rule: Rule,
+    },
+    Allow {
+        rule: Rule,
+    },
+    Close {
+        c: u64,
+    },
+    Disconnect {
+        peer: usize,
+    },
     TrimNow,
     Emergency,
     Shutdown,
-    Reserve { scope: Scope, bytes: u64 },
-    Release { scope: Scope, bytes: u64 },
+    Reserve {
+        scope: Scope,
+        bytes: u64,
+    },
+    Release {
+        scope: Scope,
+        bytes: u64,
+    },
     /// A call with an earlier moment than the last.
     Back,
     /// Time passes, with a call at each deadline.
-    Wait { time: Duration },
+    Wait {
+        time: Duration,
+    },
     /// Time passes, with one call at its end.
-    Sleep { time: Duration },
+    Sleep {
+        time: Duration,
+    },
 }
 
 /// Why things are done, in words.
@@ -186,7 +293,13 @@ impl Op {
             14..36 => Op::Upgraded { c: one(&look.pending, a, any), peer: who(b) },
             36..58 => {
                 let at = usize::from(c) % ADDRESSES;
-                Op::Opened { c: one(&free, a, any), peer: who(b & 0x7f), direction, at, limited: at >= 6 && c & 0x80 != 0 }
+                Op::Opened {
+                    c: one(&free, a, any),
+                    peer: who(b & 0x7f),
+                    direction,
+                    at,
+                    limited: at >= 6 && c & 0x80 != 0,
+                }
             }
             58..74 => {
                 let (d, peer) = one(&look.dials, b, (u64::from(b) % 16, who(c)));

@@ -143,7 +143,8 @@ impl Model {
     /// Names and values of a peer's tags.
     pub(crate) fn tags(&self, peer: usize) -> Vec<(&'static str, i32)> {
         let plain = self.worth.tags.iter().filter(|tag| tag.peer == peer).map(|tag| (NAMES[tag.name], tag.value));
-        let decaying = self.worth.decaying.iter().filter(|tag| tag.peer == peer).map(|tag| (NAMES[tag.name], tag.value));
+        let decaying =
+            self.worth.decaying.iter().filter(|tag| tag.peer == peer).map(|tag| (NAMES[tag.name], tag.value));
         plain.chain(decaying).collect()
     }
 
@@ -398,7 +399,7 @@ impl Model {
         let target = self.connections_that(&[Standing::MayBeClosed]).saturating_sub(self.config.worth.low);
         let target = if self.trimming_is_off() { 0 } else { target };
         let line = self.in_order(&[Standing::MayBeClosed]);
-        self.trim_line(&line, target, |value| CloseReason::Trimmed { value });
+        self.trim_line(&line, target, false, |value| CloseReason::Trimmed { value });
     }
 
     /// Over grace, and over protection if nothing else is left; the tags of peers without a connection go.
@@ -406,17 +407,16 @@ impl Model {
         for (peer, _) in self.worth.early.clone() {
             self.drop_tags(peer);
         }
+        // Without a low watermark nothing says how many may stay.
         let low = self.config.worth.low;
         let target = if low == 0 { 0 } else { self.all_open().saturating_sub(low) };
         let mut line = self.in_order(&[Standing::MayBeClosed, Standing::Grace]);
         line.extend(self.in_order(&[Standing::Protected]));
-        self.trim_line(&line, target, |_| CloseReason::Emergency);
+        self.trim_line(&line, target, true, |_| CloseReason::Emergency);
     }
 
-    fn trim_line(&mut self, line: &[usize], target: u32, reason: impl Fn(i32) -> CloseReason) {
+    fn trim_line(&mut self, line: &[usize], target: u32, over_grace: bool, reason: impl Fn(i32) -> CloseReason) {
         let of = self.all_open();
-        let protected = self.connections_that(&[Standing::Protected]);
-        let in_grace = self.connections_that(&[Standing::Grace]);
         let mut closed = 0;
         for peer in line.iter().copied() {
             if closed < target {
@@ -425,6 +425,9 @@ impl Model {
                 self.close_peer(peer, &reason);
             }
         }
+        // Those that were passed over are still there. An emergency passes over nobody for being in grace.
+        let protected = self.connections_that(&[Standing::Protected]);
+        let in_grace = if over_grace { 0 } else { self.connections_that(&[Standing::Grace]) };
         self.worth.silent_until = self.now + self.config.worth.silence.max(Duration::from_millis(1));
         if closed > 0 || !self.worth.idle_trim {
             self.tell(Event::Trimmed { closed, of, protected, in_grace });
@@ -478,6 +481,7 @@ impl Model {
         let mut reasons = self.protections(n);
         reasons.sort_unstable();
         let fate = match self.standing(n) {
+            None if !self.of(n).is_empty() => "closing".to_owned(),
             None => format!("not connected, {} tags, {reasons:?}", self.tags(n).len()),
             Some(Standing::Protected) => format!("protected, {reasons:?}"),
             Some(Standing::Grace) => {
@@ -514,6 +518,7 @@ pub(crate) fn told(verdict: &tidewire_connmgr::worth::Verdict) -> String {
         Fate::InGrace { left, value } => format!("in grace for {left:?}, value {value}"),
         Fate::WouldClose { rank: place } => format!("would close: {}", rank(place)),
         Fate::Kept { rank: place } => format!("kept: {}", rank(place)),
+        Fate::Closing => "closing".to_owned(),
         other => format!("{other:?}"),
     };
     let (all, may, next) = (verdict.connections, verdict.may_be_closed, verdict.next_trim);

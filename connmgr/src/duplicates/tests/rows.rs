@@ -113,6 +113,30 @@ fn a_ping_that_was_sent_when_the_candidate_answered_is_a_proof() {
 }
 
 #[test]
+fn it_is_the_first_answer_of_the_candidate_that_counts() {
+    let mut world = World::new(|_| ());
+    world.ours(1);
+    world.theirs(2);
+    assert_eq!(world.pong(1), [ping(2)]);
+    world.now = world.now + SECOND;
+    world.asked.insert(1, world.now);
+    assert_eq!(world.pong(1), []);
+    assert_eq!(world.pong(2), [drain(1, 2)]);
+}
+
+#[test]
+fn an_answer_to_an_earlier_ping_takes_no_proof_away() {
+    let mut world = World::new(|config| config.per_peer = 2);
+    world.theirs(2);
+    world.theirs(3);
+    assert_eq!(world.ours(1), [ping(1)]);
+    assert_eq!(world.pong(1), [ping(2), ping(3)]);
+    assert_eq!(world.pong(2), []);
+    assert_eq!(world.tell(Input::Pong { connection: c(2), sent: Time::ZERO }), []);
+    assert_eq!(world.pong(3), [drain(1, 2)]);
+}
+
+#[test]
 fn a_ping_from_the_future_is_one_from_now() {
     let mut world = World::new(|_| ());
     world.draining();
