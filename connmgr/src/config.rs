@@ -27,6 +27,9 @@ pub struct Config {
     pub reconnect: ReconnectConfig,
     /// What is remembered about peers.
     pub metadata: MetadataConfig,
+    /// Actions that may wait to be polled before a further input is misuse, and time stands still. One input may go beyond it:
+    /// a shutdown says as much as there are connections. Default 65,536.
+    pub max_unpolled: u32,
 }
 
 /// What the process may use, as the caller found it out: the machine can't ask.
@@ -56,6 +59,7 @@ impl Config {
             keep_alive: KeepAliveConfig::default(),
             reconnect: ReconnectConfig::default(),
             metadata: MetadataConfig::default(),
+            max_unpolled: 65_536,
         }
     }
 }

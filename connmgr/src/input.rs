@@ -230,8 +230,8 @@ pub enum Input<'a> {
     },
     /// Trim now, whatever the silence says.
     TrimNow,
-    /// Memory or descriptors ran out: trim to the low watermark over grace, and over protection if nothing else is left. With
-    /// the watermarks off it closes nothing.
+    /// Memory or descriptors ran out: trim to the low watermark over grace, and over protection if nothing else is left. Without
+    /// a low watermark it closes nothing: nothing says how many may stay.
     Emergency,
     /// Close everything, dial and let in nothing more.
     Shutdown,

@@ -167,6 +167,9 @@ pub enum Misuse {
         /// The latest moment that was ever said.
         last: tidewire_core::Time,
     },
+    /// As many actions wait to be polled as may: poll, then say it again.
+    #[error("{0} actions or more wait to be polled: poll, then say it again")]
+    Unpolled(u32),
     /// No such connection: it was never reported, was closed, or was refused.
     #[error("there is no connection {0}: it was never reported, or was closed or refused")]
     UnknownConnection(ConnectionId),

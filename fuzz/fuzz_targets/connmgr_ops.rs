@@ -3,6 +3,8 @@
 //! 40 bytes make the configuration, each four further ones an operation. The property test drives the same watcher.
 #![no_main]
 
+#[path = "../../connmgr/tests/model/setup.rs"]
+mod setup;
 #[path = "../../connmgr/tests/model/watch.rs"]
 mod watch;
 #[path = "../../connmgr/tests/model/world.rs"]

@@ -15,7 +15,8 @@ pub struct KeepAliveConfig {
     pub ping_timeout_max: Duration,
     /// The time for an answer is this many tenths of the smoothed RTT, within the two above. Default 12 (js-libp2p: 1.2).
     pub ping_timeout_tenths: u32,
-    /// A connection without streams and data for this long is closed; at least 1 ms. `None` switches it off. Default `None`.
+    /// A connection without streams and data for this long is closed, unless its peer is marked keep-alive; at least 1 ms.
+    /// `None` switches it off. Default `None`.
     pub idle: Option<Duration>,
 }
 

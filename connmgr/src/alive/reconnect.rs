@@ -246,6 +246,10 @@ impl Reconnect {
     }
 
     fn find(&self, peer: &PeerId) -> Option<u32> {
+        // Most applications mark nobody; then no peer's id need be hashed.
+        if self.peers.len() == 0 {
+            return None;
+        }
         self.index.find(*peer, |slot| self.peers.get(slot).map(|kept| kept.peer))
     }
 

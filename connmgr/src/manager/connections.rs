@@ -14,6 +14,7 @@ use super::ConnectionManager;
 use crate::dial::{DialFault, DialInput, DialMisuse};
 use crate::limits::LimitExceeded;
 use crate::table::{ConnIx, PeerIx};
+use crate::text;
 use crate::{Action, By, CloseReason, ConnectionId, DialId, Direction, Event, Misuse, Origin, RefuseReason};
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -351,6 +352,5 @@ impl Newcomer {
 
 /// At most 128 bytes of a reason, whole characters.
 pub(super) fn cut(why: &str) -> SmolStr {
-    let end = (0..=why.len().min(MAX_WHY)).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
-    SmolStr::new(why.get(..end).unwrap_or_default())
+    SmolStr::new(text::cut(why, MAX_WHY))
 }

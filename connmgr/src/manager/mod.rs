@@ -65,6 +65,7 @@ pub struct ConnectionManager {
     /// No dial of this number or above was made yet.
     next_dial: u64,
     next_own_request: u64,
+    max_unpolled: u32,
     actions: VecDeque<Action>,
 }
 
@@ -103,8 +104,14 @@ impl ConnectionManager {
             dials: BTreeMap::new(),
             next_dial: 0,
             next_own_request: OWN_REQUESTS,
+            max_unpolled: config.max_unpolled,
             actions: VecDeque::new(),
         }
+    }
+
+    /// Whether as many actions wait as may.
+    fn is_unpolled(&self) -> bool {
+        u32::try_from(self.actions.len()).unwrap_or(u32::MAX) >= self.max_unpolled.max(1)
     }
 
     fn act(&mut self, action: Action) {
@@ -171,6 +178,9 @@ impl EventMachine for ConnectionManager {
         if now < self.now {
             return Err(Misuse::TimeWentBack { now, last: self.now });
         }
+        if self.is_unpolled() {
+            return Err(Misuse::Unpolled(self.max_unpolled));
+        }
         let before = core::mem::replace(&mut self.now, now);
         let done = self.dispatch(input);
         match done {
@@ -181,7 +191,7 @@ impl EventMachine for ConnectionManager {
     }
 
     fn on_timeout(&mut self, now: Time) {
-        if now < self.deadline() || now < self.now {
+        if now < self.deadline() || now < self.now || self.is_unpolled() {
             return;
         }
         self.now = now;

@@ -2,6 +2,8 @@
 
 use super::ConnectionManager;
 use crate::alive::AliveAction;
+use crate::book::Connection;
+use crate::table::ConnIx;
 use crate::worth::Trim;
 use crate::{Action, CloseReason, ConnectionId, Event, Misuse};
 use core::time::Duration;
@@ -29,7 +31,7 @@ impl ConnectionManager {
 
     pub(super) fn pong(&mut self, connection: ConnectionId, rtt: Duration) -> Result<(), Misuse> {
         let ix = self.find_established(connection)?;
-        let sent = self.alive.pong(self.now, ix, rtt).ok_or(Misuse::NoPing(connection))?;
+        let Some(sent) = self.alive.pong(self.now, ix, rtt) else { return self.no_ping(ix, connection) };
         if let Some(peer) = self.book.connection(ix).and_then(|entry| entry.peer) {
             self.pair_pong(peer, connection, sent);
         }
@@ -38,7 +40,13 @@ impl ConnectionManager {
 
     pub(super) fn ping_unsupported(&mut self, connection: ConnectionId) -> Result<(), Misuse> {
         let ix = self.find_established(connection)?;
-        if self.alive.unsupported(self.now, ix) { Ok(()) } else { Err(Misuse::NoPing(connection)) }
+        if self.alive.unsupported(self.now, ix) { Ok(()) } else { self.no_ping(ix, connection) }
+    }
+
+    /// An answer that crossed our own `Close` on the way is nobody's mistake.
+    fn no_ping(&self, ix: ConnIx, connection: ConnectionId) -> Result<(), Misuse> {
+        let closing = self.book.connection(ix).is_some_and(Connection::is_closing);
+        if closing { Ok(()) } else { Err(Misuse::NoPing(connection)) }
     }
 
     pub(super) fn drain_alive(&mut self) {
@@ -50,9 +58,17 @@ impl ConnectionManager {
                     }
                 }
                 AliveAction::Dead { conn, waited } => self.begin_close(conn, CloseReason::Unresponsive { waited }),
+                // It would be dialed again at once.
+                AliveAction::Idle { conn, .. } if self.is_kept(conn) => self.alive.used(self.now, conn),
                 AliveAction::Idle { conn, idle } => self.begin_close(conn, CloseReason::Idle { idle }),
             }
         }
+    }
+
+    /// Whether the peer at the other end is marked keep-alive.
+    fn is_kept(&self, conn: ConnIx) -> bool {
+        let peer = self.book.connection(conn).and_then(|entry| entry.peer).and_then(|peer| self.book.peer(peer));
+        peer.is_some_and(|entry| self.reconnect.is_kept(&entry.id))
     }
 
     /// The trim that is due, if one is.

@@ -10,6 +10,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use tidewire_core::Time;
 
+/// Graces that end in one call, beside trims and evictions.
+const GRACES_AT_ONCE: u32 = 2;
+
 /// What is known about a peer; 32 bytes.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
@@ -144,13 +147,15 @@ impl Worth {
 
     /// Moves those whose grace ended to the candidates.
     pub(super) fn end_graces(&mut self, now: Time) {
-        while let Some((end, peer)) = self.grace.peek() {
-            if end > now {
-                break;
-            }
-            self.grace.pop();
-            self.place(now, peer);
-        }
+        while self.end_grace(now) {}
+    }
+
+    /// Moves one whose grace ended to the candidates, if there is one.
+    fn end_grace(&mut self, now: Time) -> bool {
+        let Some((_, peer)) = self.grace.peek().filter(|(end, _)| *end <= now) else { return false };
+        self.grace.pop();
+        self.place(now, peer);
+        true
     }
 
     fn place_now(&self, now: Time, peer: u32) -> Place {
@@ -293,8 +298,14 @@ impl Worth {
 
 /// Time.
 impl Worth {
-    /// Brings everything that time changes to `now`; grace and trims aside.
+    /// Brings everything that time changes to `now`; trims aside. Graces end a few at a time, so that a trim that comes
+    /// late finds few that are over: each newcomer brings one, and is told of more than once.
     pub(super) fn pass(&mut self, now: Time) {
+        for _ in 0..GRACES_AT_ONCE {
+            if !self.end_grace(now) {
+                break;
+            }
+        }
         if self.next_timer() > now {
             return;
         }

@@ -99,10 +99,10 @@ impl Model {
         let Some(ip) = ip_of(if at >= 6 { at - 6 } else { at }) else { return false };
         self.dials.rules.iter().any(|rule| match rule {
             Rule::Subnet(network, prefix) => {
-                let network: std::net::IpAddr = network.parse().unwrap();
-                let bits = |ip: std::net::IpAddr| match ip {
-                    std::net::IpAddr::V4(ip) => u128::from(ip.to_bits()) << 96,
-                    std::net::IpAddr::V6(ip) => ip.to_bits(),
+                let network: core::net::IpAddr = network.parse().unwrap();
+                let bits = |ip: core::net::IpAddr| match ip {
+                    core::net::IpAddr::V4(ip) => u128::from(ip.to_bits()) << 96,
+                    core::net::IpAddr::V6(ip) => ip.to_bits(),
                 };
                 ip.is_ipv4() == network.is_ipv4() && (bits(ip) ^ bits(network)).leading_zeros() >= u32::from(*prefix)
             }
@@ -287,10 +287,10 @@ impl Model {
         self.tell(Event::DialFailed { request: RequestId(caller.request), peer, report });
     }
 
-    fn fail_all(&mut self, n: usize, why: &DialFailure, outcome: Option<(Outcome, Duration)>) {
+    fn fail_all(&mut self, n: usize, why: &DialFailure, outcome: Option<&(Outcome, Duration)>) {
         for caller in self.dials.callers.clone().into_iter().filter(|caller| caller.peer == n) {
             self.dials.callers.retain(|other| other.request != caller.request);
-            self.fail(caller, why.clone(), outcome.clone());
+            self.fail(caller, why.clone(), outcome.cloned());
         }
     }
 
@@ -305,7 +305,7 @@ impl Model {
 
     fn end_dial_of(&mut self, n: usize, why: &DialFailure) {
         let outcome = self.abort(n, true);
-        self.fail_all(n, why, outcome);
+        self.fail_all(n, why, outcome.as_ref());
     }
 
     pub(crate) fn end_all_dials(&mut self) {
@@ -329,18 +329,16 @@ impl Model {
 
     fn attempt_failed(&mut self, attempt: Attempt, fault: DialFault) {
         let n = attempt.peer;
-        let costs = match &fault {
-            DialFault::Gated(_) | DialFault::NoTransport | DialFault::Limit(_) | DialFault::Local(_) => false,
-            _ => true,
-        };
-        if costs {
+        let free =
+            matches!(fault, DialFault::Gated(_) | DialFault::NoTransport | DialFault::Limit(_) | DialFault::Local(_));
+        if !free {
             self.back_off(n);
         }
         if matches!(fault, DialFault::Transport(_) | DialFault::Upgrade(_) | DialFault::WrongPeer(_)) {
             self.dials.remembered.iter_mut().filter(|known| known.peer == n).for_each(|known| known.connected = false);
         }
         let took = self.now.since(attempt.since);
-        self.fail_all(n, &DialFailure::AllFailed(1), Some((Outcome::Failed(fault), took)));
+        self.fail_all(n, &DialFailure::AllFailed(1), Some(&(Outcome::Failed(fault), took)));
     }
 
     /// The base, and the coefficient times the square of the failures before. What has been over for as long as the

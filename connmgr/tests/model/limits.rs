@@ -2,8 +2,8 @@
 
 use crate::reference::{Model, Stream};
 use crate::world::{NAMES, Scope, ip_of};
+use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
-use std::net::{IpAddr, Ipv6Addr};
 use tidewire_connmgr::limits::{Limit, LimitExceeded};
 use tidewire_connmgr::{Direction, Misuse};
 use tidewire_core::Time;

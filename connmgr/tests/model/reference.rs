@@ -4,8 +4,8 @@
 //! number, and what is due is looked for everywhere. Here are connections and streams; the other files have the rest.
 
 use crate::world::{Answer, Lookup, Op, PEERS, WHY, address, ip_of, peer, role};
+use core::net::IpAddr;
 use core::time::Duration;
-use std::net::IpAddr;
 use tidewire_connmgr::dial::{DialFault, DialMisuse};
 use tidewire_connmgr::{
     Action, By, CloseReason, Config, ConnectionId, DialId, Direction, Event, Misuse, RefuseReason, StreamId,
@@ -221,10 +221,10 @@ impl Model {
                 self.touch(c);
                 Ok(())
             }
-            // No ping is ever sent.
+            // No ping is ever sent; but an answer may have crossed with the close.
             Op::Pong { c } | Op::PingUnsupported { c } => {
-                self.established(c)?;
-                Err(Misuse::NoPing(ConnectionId(c)))
+                let closing = self.established(c)?.closing.is_some();
+                if closing { Ok(()) } else { Err(Misuse::NoPing(ConnectionId(c))) }
             }
             Op::Close { c } => {
                 let known = self.find(c).ok_or(Misuse::UnknownConnection(ConnectionId(c)))?;

@@ -4,7 +4,8 @@
 //! caps; a misuse changes nothing; a deadline that was served moves on; and when all is over, nothing is left. Pings are
 //! answered here, by the number of the connection: with a pong, with "unsupported", or never.
 
-use crate::world::{Answer, Lookup, Op, WHY, carry_out, config, peer};
+use crate::setup::config;
+use crate::world::{Answer, Lookup, Op, WHY, carry_out, peer};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidewire_connmgr::{
@@ -201,7 +202,7 @@ impl Watch {
             Action::Abort { dial } => {
                 assert!(self.dials.remove(&dial).is_some(), "{dial} isn't there to be aborted");
             }
-            Action::Event(event) => self.hear(event),
+            Action::Event(event) => self.hear(&event),
             other => panic!("an action that nobody knows: {other:?}"),
         }
         None
@@ -212,8 +213,8 @@ impl Watch {
     }
 
     /// Per peer: connected, (opened, (stream opened, stream closed)*, closed)+, disconnected.
-    fn hear(&mut self, event: Event) {
-        match event {
+    fn hear(&mut self, event: &Event) {
+        match *event {
             Event::Connected { peer } => assert!(self.connected.insert(peer), "{peer} is connected twice"),
             Event::Disconnected { peer } => {
                 assert!(self.connected.remove(&peer), "{peer} isn't connected");

@@ -100,9 +100,28 @@ const fn row(code: u64, name: &'static str, kind: Kind) -> Row {
     Row { code, name, kind }
 }
 
+/// Where the rows of the codes below 512 lie, which are most of them, and beyond the table where there is none. Addresses
+/// are walked often: a search would be half of what a component costs.
+#[expect(clippy::cast_possible_truncation, reason = "codes below 512, and 40 rows")]
+static PLACES: [u8; 512] = {
+    let mut places = [u8::MAX; 512];
+    let mut at = 0;
+    while at < TABLE.len() {
+        let code = TABLE[at].code as usize;
+        if code < places.len() {
+            places[code] = at as u8;
+        }
+        at += 1;
+    }
+    places
+};
+
 /// The row of this code.
 pub(super) fn by_code(code: u64) -> Option<&'static Row> {
-    TABLE.binary_search_by_key(&code, |row| row.code).ok().and_then(|at| TABLE.get(at))
+    match usize::try_from(code).ok().and_then(|code| PLACES.get(code)) {
+        Some(at) => TABLE.get(usize::from(*at)),
+        None => TABLE.binary_search_by_key(&code, |row| row.code).ok().and_then(|at| TABLE.get(at)),
+    }
 }
 
 /// The row of this name. `ipfs` is the old name of `p2p` (addressing/README.md, "Historical Note").

@@ -75,3 +75,41 @@ fn request_ids_of_the_machine_s_own_are_not_the_caller_s() {
     assert_eq!(world.misuse(input), Misuse::ReservedRequest(request));
     assert_eq!(world.misuse(Input::Cancel { request }), Misuse::ReservedRequest(request));
 }
+
+#[test]
+fn who_never_polls_is_told_to_and_nothing_is_lost() {
+    let mut config = quiet();
+    config.max_unpolled = 2;
+    let mut world = World::new(config);
+    let open = |world: &mut World, n: u64| {
+        let (now, origin, remote) = (world.now, Origin::Incoming, address(1));
+        world.manager.handle(now, Input::Incoming { connection: ConnectionId(n), remote: &remote })?;
+        let established = Input::Established {
+            connection: ConnectionId(n),
+            peer: peer(1),
+            origin,
+            role: Role::Responder,
+            limited: false,
+        };
+        world.manager.handle(now, established)
+    };
+    assert_eq!(open(&mut world, 1), Ok(()));
+    // Accept, Connected, ConnectionOpened wait.
+    assert_eq!(open(&mut world, 2), Err(Misuse::Unpolled(2)));
+    assert_eq!(world.actions().len(), 3);
+    assert_eq!(open(&mut world, 2), Ok(()));
+    assert_eq!(world.manager.connections().count(), 2);
+}
+
+#[test]
+fn an_answer_that_crosses_our_own_close_is_no_mistake() {
+    let mut config = quiet();
+    config.keep_alive.ping_interval = Some(Duration::from_secs(10));
+    let mut world = World::new(config);
+    let connection = ConnectionId(1);
+    world.open(1, 1, Direction::Inbound);
+    assert!(world.wait(Duration::from_secs(10)).iter().any(|action| matches!(action, Action::Ping { .. })));
+    world.tell(Input::Close { connection, why: "enough" });
+    assert_eq!(world.tell(Input::Pong { connection, rtt: Duration::from_millis(1) }), []);
+    assert_eq!(world.tell(Input::PingUnsupported { connection }), []);
+}

@@ -114,6 +114,18 @@ fn a_connection_that_carries_nothing_is_closed_when_that_is_wished() {
 }
 
 #[test]
+fn a_kept_peer_is_never_closed_for_being_idle() {
+    let mut config = quiet();
+    config.keep_alive.idle = Some(Duration::from_secs(60));
+    let mut world = World::new(config);
+    world.open(1, 1, Direction::Inbound);
+    world.tell(Input::KeepAlive { peer: peer(1), on: true });
+    assert_eq!(closes(&world.wait(Duration::from_secs(600))), []);
+    world.tell(Input::KeepAlive { peer: peer(1), on: false });
+    assert_eq!(closes(&world.wait(Duration::from_secs(61))).len(), 1);
+}
+
+#[test]
 fn what_a_peer_said_about_itself_is_remembered_and_capped() {
     let mut config = quiet();
     config.metadata.max_protocols = 3;

@@ -4,7 +4,7 @@ use super::*;
 
 const PEERS: u32 = 100_000;
 
-/// Many peers with one connection each, past their grace: the heap of those in their grace is empty, and as large as ever.
+/// Many peers with one connection each, past their grace: the heap of those in their grace is empty.
 fn many() -> Worth {
     let mut worth = Worth::new(&WorthConfig { low: PEERS, high: PEERS, ..WorthConfig::default() });
     for peer in 0..PEERS {
