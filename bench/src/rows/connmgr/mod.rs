@@ -53,8 +53,8 @@ fn deadline(name: &'static str, effort: &Effort) -> Row {
         }
     };
     let of = |size| asked(Crowd::full(crowd::config(size), size));
-    let contenders = vec![Contender::new("ours", of(effort.crowd)), Contender::new("of 1,000", of(FEW))];
-    let budgets = vec![Budget::Time(2.0, "of 1,000")];
+    let contenders = vec![Contender::new("ours", of(effort.crowd)), Contender::new("1,000 connections", of(FEW))];
+    let budgets = vec![Budget::Time(2.0, "1,000 connections")];
     run(Contest { name: name.into(), unit: Unit::Time, clock: Clock::Thread, contenders, budgets }, effort)
 }
 
