@@ -3,8 +3,8 @@
 //! Two peers that dial each other at once get two connections, and so does a peer whose hole punch succeeds while a relay
 //! still carries it. Closing one of them is a decision of two sides that can't ask each other, about connections that may
 //! be dead at the other end. The rule here was explored exhaustively before it was written down, and is explored again, as
-//! it runs, by this crate's tests (`cargo test --release -p tidewire-connmgr duplicates::model -- --ignored --nocapture --test-threads 1`
-//! for the large worlds).
+//! it runs, by this crate's tests; in large worlds by
+//! `cargo test --release -p tidewire-connmgr duplicates::model -- --ignored --nocapture --test-threads 1`.
 //!
 //! **Class.** `2 x relayed + (its security initiator is the peer with the larger id)`, lower is better. Both sides see the
 //! same class. The initiator is that of the security handshake, never "who dialed": in a simultaneous open both dialed.
