@@ -54,10 +54,10 @@ impl ReferenceStateMachine for Reference {
         model
     }
 
-    /// Where several protected peers lose their connections in the same moment, and not all of them may be remembered,
-    /// nothing says which one is forgotten.
+    /// Where several protected peers lost their connections in the same moment, and not all of them may be remembered, then
+    /// or later, nothing says which one is forgotten.
     fn preconditions(model: &Model, op: &Op) -> bool {
-        if !matches!(op, Op::Emergency | Op::Shutdown | Op::Deny { .. }) {
+        if !matches!(op, Op::Emergency | Op::Shutdown | Op::Deny { .. }) && !model.worth.has_absent() {
             return true;
         }
         let mut after = model.clone();
@@ -385,14 +385,14 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(20_000))]
+    #![proptest_config(cases(4_000))]
 
     #[test]
     #[ignore = "takes minutes"]
     fn it_does_as_the_reference_through_a_long_run(
         (model, ops, seen) in Reference::sequential_strategy(50..400)
     ) {
-        Real::test_sequential(cases(20_000), model, ops, seen);
+        Real::test_sequential(cases(4_000), model, ops, seen);
     }
 
     #[test]

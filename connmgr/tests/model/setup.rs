@@ -34,6 +34,10 @@ pub(crate) fn config(bytes: &[u8; 40]) -> Config {
         }
     }
     config.keep_alive.idle = [None, None, Some(Duration::from_secs(40)), Some(Duration::ZERO)][usize::from(next()) % 4];
+    if config.keep_alive.idle.is_some() {
+        // Many connections end in the same moment, and with any operation: nothing says whose protection is forgotten.
+        config.worth.max_protected_absent = 4096;
+    }
 
     let limits = &mut config.limits;
     limits.protocol_name = MAX_NAME;

@@ -63,6 +63,11 @@ pub(crate) enum Standing {
 type Order = (i32, bool, bool, usize, Reverse<Time>);
 
 impl Worth {
+    /// Whether a protected peer without a connection is remembered.
+    pub(crate) fn has_absent(&self) -> bool {
+        !self.absent.is_empty()
+    }
+
     /// A peer has a connection: its tags stay for as long as that.
     pub(crate) fn has_connection(&mut self, peer: usize) {
         self.early.retain(|(other, _)| *other != peer);
