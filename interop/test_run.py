@@ -15,7 +15,7 @@ RUN = pathlib.Path(__file__).resolve().parent / "run"
 # Takes the command line of a peer, or of tidewire where --select is there.
 # FAKE is {"us" or "peer": {"listen" or "dial": fault}}.
 FAKE_PEER = f"#!{sys.executable}" + r'''
-import json, os, signal, subprocess, sys, time
+import json, os, signal, socket, subprocess, sys, threading, time
 
 command, args = sys.argv[1], sys.argv[2:]
 side = "us" if "--select" in args else "peer"
@@ -38,6 +38,21 @@ if command == "listen":
     code = 3 if fault == "dirty" else 0
     signal.signal(signal.SIGTERM, signal.SIG_IGN if fault == "stays" else lambda *_: sys.exit(code))
     say(listening=f"/ip4/127.0.0.1/tcp/1/p2p/id-{seed}")
+    if "--control" in args:
+        control = socket.socket(socket.AF_UNIX)
+        control.bind(option("--control"))
+        control.listen()
+        def answer():
+            asking = control.accept()[0]
+            assert asking.makefile().readline().startswith("listen /")
+            asking.sendall(b'{"listening": ["/ip4/127.0.0.1/tcp/2/p2p/id"]}\n')
+            asking.close()
+        threading.Thread(target=answer, daemon=True).start()
+    if "--control" in args or "--later" in args:
+        before, after = ["/a"], ["/a", "/echo/1.0.0", "/interop/later/1.0.0"]
+        for protocols in [before] if fault == "deaf" else [before, after]:
+            told = {"agent": "fake", "protocols": protocols}
+            say(event="identified", **told) if side == "us" else say(identified=told)
     while True:
         time.sleep(1)
 
@@ -53,6 +68,15 @@ if fault == "silent":
     print("Traceback: all is lost", file=sys.stderr)
     sys.exit(1)
 size = int(option("--size"))
+held = {}
+if "--hold" in args:
+    time.sleep(0.2 if fault == "leaves" else int(option("--hold")))
+    held = {"held_ms": 200 if fault == "leaves" else 1000.0 * int(option("--hold")), "ping_after_ms": [1.0] * 3}
+    held["identify"] = {
+        "agent": None if fault == "nameless" else "fake",
+        "protocols": ["/a"] if fault == "deaf" else ["/a", "/interop/later/1.0.0"],
+        "addresses": ["/ip4/127.0.0.1/tcp/3" if fault == "deaf" else "/ip4/127.0.0.1/tcp/2"],
+    }
 say(
     ok=True,
     peer="id-9" if fault == "stranger" else args[0].rsplit("/p2p/", 1)[1],
@@ -61,6 +85,7 @@ say(
     connect_ms=1.0,
     ping_ms=[1.0] * (2 if fault == "two pings" else 3),
     echo={"bytes": size - 1 if fault == "short" else size, "ms": 1.0},
+    **held,
 )
 sys.exit(4 if fault == "dirty" else 0)
 '''
@@ -81,19 +106,25 @@ class Driver(unittest.TestCase):
         path.write_text(text)
         path.chmod(0o755)
 
-    def capabilities(self, cells):
-        (self.folder / "go" / "capabilities.json").write_text(json.dumps({"version": "1", "cells": cells}))
+    def capabilities(self, cells, **more):
+        facts = {"version": "1", "cells": cells, **more}
+        (self.folder / "go" / "capabilities.json").write_text(json.dumps(facts))
 
     def drive(self, *args, us=None, peer=None, cells="noise+yamux:lazy"):
         """Runs the driver; gives its exit code, its stdout, and the cells as out, in, by direction."""
         log = self.folder / "log"
         env = dict(os.environ, FAKE=json.dumps({"us": us or {}, "peer": peer or {}}), FAKE_LOG=str(log))
-        argv = [sys.executable, "run", "--us", "./fake-tidewire", "--peers", "go", "--cells", cells]
+        argv = [sys.executable, "run", "--us", "./fake-tidewire", "--peers", "go", "--cells", cells, "--hold", "0"]
         done = subprocess.run([*argv, "--json", "out.json", *args], cwd=self.folder, env=env, capture_output=True, text=True, timeout=60)
         self.log = log.read_text() if log.exists() else ""
         out = self.folder / "out.json"
         result = json.loads(out.read_text()) if out.exists() else {"cells": []}
         return done, result["cells"]
+
+    def talk(self, *args, **faults):
+        """The same with the cells of identify; gives only these, by direction."""
+        done, cells = self.drive("--hold", "1", *args, **faults)
+        return done, {cell["direction"]: cell for cell in cells if cell["cell"] == "identify"}
 
     def assert_fails(self, direction, error, *args, **faults):
         """One direction fails with this error, the other works, and the run ends with 1."""
@@ -194,6 +225,37 @@ class Driver(unittest.TestCase):
                 done, _ = self.drive()
                 self.assertEqual(done.returncode, 1)
                 self.assertIn("capabilities.json", done.stdout)
+
+    def test_identify_and_pushes_are_seen_in_both_directions(self):
+        done, talks = self.talk()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for direction in ("out", "in"):
+            facts = talks[direction]["identify"]
+            self.assertEqual((facts["agent"], facts["their_push"], facts["our_push"]), ("fake", True, True), direction)
+        self.assertIn("idle 1 s, ping", done.stdout)
+
+    def test_a_push_that_is_not_understood_fails(self):
+        done, talks = self.talk(us={"dial": "deaf"}, peer={"dial": "deaf"})
+        self.assertIn("a push of go was not understood by us", talks["out"]["error"])
+        self.assertIn("our push was not understood by go", talks["in"]["error"])
+        self.assertEqual(done.returncode, 1)
+
+    def test_a_listener_that_misses_our_push_fails(self):
+        done, talks = self.talk(peer={"listen": "deaf"})
+        self.assertIn("our push was not understood by go", talks["out"]["error"])
+
+    def test_a_known_limit_of_a_peer_is_a_footnote(self):
+        self.capabilities({}, identify={"their_push": "it never pushes"})
+        done, talks = self.talk(us={"dial": "deaf"})
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("no [1]", done.stdout)
+        self.assertIn("[1] go: it never pushes", done.stdout)
+
+    def test_a_nameless_peer_and_a_short_minute_fail(self):
+        done, talks = self.talk(us={"dial": "nameless"}, peer={"dial": "leaves"})
+        self.assertIn("go did not say who it is", talks["out"]["error"])
+        self.assertIn("expected 1 s and 3", talks["in"]["error"])
+        self.assertEqual(done.returncode, 1)
 
     def test_no_keep_going_stops_at_the_first_failure(self):
         done, cells = self.drive("--no-keep-going", us={"dial": "refuses"})

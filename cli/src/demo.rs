@@ -1,32 +1,41 @@
-//! `tidewire demo`: both ends in one process, over loopback TCP, told in chapters.
+//! `tidewire demo`: two nodes in one process, over loopback TCP, told in chapters.
 //!
 //! ```text
-//!  Connection   one dial, one stream, one ping; the picture of it       one thread, so that the order is the true one
+//!  Connection   from the dial to the end, with a ping; the picture of it  one thread, so that the order is the true one
 //!  Patience     the same, waiting for every answer; only its round trips
-//!  Echo         bytes through a connection, as fast as they go          all cores
+//!  Echo         bytes through a connection, as fast as they go            all cores
 //! ```
 //! A chapter is a function in [`CHAPTERS`]; what it found out goes to the [`Summary`], the last line.
 
-use crate::args;
+use crate::args::{self, Unusable};
+use crate::delay;
 use crate::keys;
-use crate::listen::short;
+use crate::listen::{last, short};
 use crate::node;
 use crate::output::{Output, Progress, Style, millis, note, rate, size, span};
 use crate::protocols::{self, ECHO, PING};
+use crate::record::{Recording, Running};
 use crate::timeline::{Recorder, Row, Side, Timeline, What};
+use crate::watch::Watcher;
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::{Keypair, Multiaddr, PeerId};
-use tidewire_tokio::{Connection, Endpoint, Listener, Observed, Observer};
-use tidewire_upgrade::connection::{By, Event, Selection};
-use tidewire_upgrade::pipeline::{Config, How, Progress as Upgrading, Stage as Part};
+use tidewire_connmgr::{self as connmgr, Direction};
+use tidewire_core::{Keypair, Multiaddr};
+use tidewire_host::link::{Fault, Report};
+use tidewire_tokio::{
+    Command, ConnectionId, Event, Events, Node, NodeConfig, Notice, Observed, Observer, OpenOptions, Selection, Stream,
+};
+use tidewire_upgrade::pipeline::{How, Progress as Upgrading, Stage as Part};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 /// Nothing here takes a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PINGS: u64 = 5;
+/// How long each byte is on its way in the picture.
+const HOLD: Duration = Duration::from_millis(5);
 
 type Chapter = fn(&mut Stage<'_>) -> Result<(), String>;
 const CHAPTERS: [(&str, Chapter); 3] = [("A connection", connection), ("With patience", patience), ("An echo", echo)];
@@ -35,6 +44,9 @@ const CHAPTERS: [(&str, Chapter); 3] = [("A connection", connection), ("With pat
 struct Stage<'a> {
     output: &'a Output,
     size: u64,
+    config: NodeConfig,
+    /// Where the first chapter's recording goes.
+    record: Option<PathBuf>,
     summary: Summary,
 }
 
@@ -67,8 +79,9 @@ struct Told<'a> {
 }
 
 /// Whether all went well.
-pub(crate) fn run(args: &args::Demo, output: &Output) -> bool {
-    let mut stage = Stage { output, size: args.size, summary: Summary::default() };
+pub(crate) fn run(args: &args::Demo, output: &Output) -> Result<bool, Unusable> {
+    let config = node::configured(args.config.as_deref())?;
+    let mut stage = Stage { output, size: args.size, config, record: args.record.clone(), summary: Summary::default() };
     let mut result = Ok(());
     for (number, (title, chapter)) in CHAPTERS.iter().enumerate() {
         stage.people(&output.paint(Style::Bold, &format!("{}. {title}", number + 1)));
@@ -95,49 +108,83 @@ pub(crate) fn run(args: &args::Demo, output: &Output) -> bool {
             "{ok} {security}, {muxer}, {round_trips} round trips instead of {patient_round_trips}{echo}."
         ));
     }
-    stage.summary.ok
+    Ok(stage.summary.ok)
 }
 
-/// One connection and its first ping, and who did what.
+/// One connection, its first ping, who each says that it is, and its end; and who did what.
 fn connection(stage: &mut Stage<'_>) -> Result<(), String> {
-    let (timeline, pings, facts) = one_thread(async {
-        let (pair, recorder) = Pair::open(Config::default(), true).await?;
-        pair.first_ping(&recorder, Selection::Lazy).await?;
-        let timeline = recorder.timeline();
-        let pings = pair.pings(PINGS).await?;
-        let facts = (pair.security().to_owned(), pair.muxer(), pair.peers());
+    let (config, record) = (stage.config.clone(), stage.record.clone());
+    let (timeline, facts) = one_thread(async {
+        let (pair, recorder) = Pair::start(&config, true, record.as_deref()).await?;
+        let mut events = (pair.dialer.events(), pair.listener.events());
+        let connection = pair.first_ping(&recorder, Selection::Lazy).await?;
+        let facts = pair.watcher.upgraded(connection.0).ok_or("the connection is over already")?;
+        let identified = async { tokio::join!(identified(&mut events.0), identified(&mut events.1)) };
+        timeout(PATIENCE, identified).await.map_err(|_| "a node does not say who it is")?;
+        let (peer, why) = (pair.listener.peer(), "the demo is over".into());
+        pair.dialer.command(Command::Disconnect { peer, why }).map_err(text)?;
+        let closed = async { tokio::join!(closed(&mut events.0), closed(&mut events.1)) };
+        timeout(PATIENCE, closed).await.map_err(|_| "a node does not see the end of the connection")?;
+        let facts = (facts, (pair.dialer.peer(), pair.listener.peer()));
         pair.close().await;
-        Ok((timeline, pings, facts))
+        Ok((recorder.timeline(), facts))
     })?;
-    let (security, muxer, (dialer, listener)) = facts;
+    let config = stage.config.clone();
+    let pings = one_thread(async {
+        let (pair, _) = Pair::start(&config, false, None).await?;
+        let pings = pair.pings(PINGS).await;
+        pair.close().await;
+        pings
+    })?;
+    let ((security, muxer), (dialer, listener)) = facts;
     let round_trips = timeline.round_trips.ok_or("no answer was seen")?;
     let output = stage.output;
     stage.people(&format!(
-        "The dialer is {}, the listener {}; TCP on 127.0.0.1. What each said when, and what went over the wire:\n",
+        "The dialer is {}, the listener {}; TCP on 127.0.0.1, each byte held for {} ms.
+What each said when, and what went over the wire:\n",
         short(output, dialer),
-        short(output, listener)
+        short(output, listener),
+        HOLD.as_millis()
     ));
     stage.picture("connection", &timeline);
     stage.people(&format!(
-        "\n{}: TCP's, then {} of ours. Neither end waited for an answer that could only be yes.\nThen {PINGS} more pings: {}.",
+        "\n{}: TCP's, then {} of ours. Neither end waited for an answer that could only be yes.\nOn another connection, without the delay, {PINGS} pings: {}.",
         output.paint(Style::Bold, &format!("{round_trips} round trips to the first answer")),
         round_trips.saturating_sub(1),
         pings.iter().map(|took| span(*took)).collect::<Vec<_>>().join(", ")
     ));
-    stage.summary.security = security;
-    stage.summary.muxer = muxer.to_owned();
+    args::security_name(&security).clone_into(&mut stage.summary.security);
+    args::muxer_name(muxer).clone_into(&mut stage.summary.muxer);
     stage.summary.round_trips = round_trips;
     stage.summary.ping_ms = pings.iter().map(|took| millis(*took)).collect();
     Ok(())
 }
 
+/// Who the other is, was said.
+async fn identified(events: &mut Events) {
+    while let Some(notice) = events.next().await {
+        if matches!(notice, Notice::Event(Event::Identified { .. })) {
+            break;
+        }
+    }
+}
+
+/// The connection is over.
+async fn closed(events: &mut Events) {
+    while let Some(notice) = events.next().await {
+        if matches!(notice, Notice::Event(Event::Manager(connmgr::Event::ConnectionClosed { .. }))) {
+            break;
+        }
+    }
+}
+
 /// The same without going ahead, and without the multiplexer in the handshake: what most stacks do.
 fn patience(stage: &mut Stage<'_>) -> Result<(), String> {
+    let mut config = stage.config.clone();
+    config.upgrade.selection = Selection::Plain;
+    config.upgrade.early_muxer = false;
     let timeline = one_thread(async {
-        let mut config = Config::default();
-        config.selection = Selection::Plain;
-        config.early_muxer = false;
-        let (pair, recorder) = Pair::open(config, true).await?;
+        let (pair, recorder) = Pair::start(&config, true, None).await?;
         pair.first_ping(&recorder, Selection::Plain).await?;
         pair.close().await;
         Ok(recorder.timeline())
@@ -158,11 +205,11 @@ fn patience(stage: &mut Stage<'_>) -> Result<(), String> {
 
 /// Bytes there and back.
 fn echo(stage: &mut Stage<'_>) -> Result<(), String> {
-    let (output, size_wanted) = (stage.output, stage.size);
+    let (output, size_wanted, config) = (stage.output, stage.size, stage.config.clone());
     let runtime = Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
     let echoed = runtime.block_on(async {
-        let (pair, _) = Pair::open(Config::default(), false).await?;
-        let stream = pair.dialed.open(&protocols::proposal(ECHO), Selection::Lazy).await.map_err(text)?;
+        let (pair, _) = Pair::start(&config, false, None).await?;
+        let stream = pair.open(ECHO, Selection::Lazy).await?;
         let seed = keys::entropy().map_err(text)?;
         let mut progress = Progress::new(output, "echo", size_wanted);
         let echoed = protocols::echo(stream, size_wanted, &seed, PATIENCE, |back| progress.update(back)).await;
@@ -199,47 +246,64 @@ impl Stage<'_> {
     }
 }
 
-/// A connection, and both of its ends.
+/// Two nodes, one of which knows where the other listens.
 struct Pair {
-    dialed: Connection,
-    accepted: Connection,
-    listener: Listener,
+    dialer: Node,
+    running: Running,
+    listener: Node,
+    /// What was seen of the dialer's connections.
+    watcher: Arc<Watcher>,
 }
 
 impl Pair {
-    async fn open(config: Config, watch: bool) -> Result<(Pair, Recorder), String> {
+    async fn start(config: &NodeConfig, watch: bool, record: Option<&Path>) -> Result<(Pair, Recorder), String> {
         let recorder = Recorder::new();
-        let endpoint = |side| {
+        let watcher = Arc::new(Watcher::quiet());
+        let node = |side| {
             let identity = Keypair::from_seed(&keys::entropy().map_err(text)?);
-            let endpoint = Endpoint::new(node::build(&identity, config.clone())?).map_err(text)?;
-            let watcher = Watcher { side, recorder: recorder.clone() };
-            Ok::<_, String>(if watch { endpoint.observe(Arc::new(watcher)) } else { endpoint })
+            let seed = keys::entropy().map_err(text)?;
+            let recorder = watch.then(|| recorder.clone());
+            let teller = Arc::new(Teller { side, recorder, watcher: watcher.clone() });
+            let mut config = config.clone();
+            let recording = Recording::begin(record.filter(|_| side == Side::Dialer), &mut config)?;
+            let node = Node::observed(config, identity, &seed, Some(teller)).map_err(text)?;
+            let running = Recording::run(recording, &node)?;
+            Ok::<_, String>((node, running))
         };
-        let (dialer, listener) = (endpoint(Side::Dialer)?, endpoint(Side::Listener)?);
+        let ((dialer, running), (listener, _)) = (node(Side::Dialer)?, node(Side::Listener)?);
+        node::serve_echo(&listener, |_| {})?;
         let address: Multiaddr = args::LISTEN_ADDRESS.parse().map_err(text)?;
-        let listener = listener.listen(&address).await.map_err(text)?;
-        let both = async {
-            let (dialed, accepted) = tokio::join!(dialer.dial(listener.address()), listener.accept());
-            Ok::<_, String>((dialed.map_err(text)?, accepted.map_err(text)?))
-        };
-        let (dialed, accepted) = timeout(PATIENCE, both).await.map_err(|_| "the upgrade hangs")??;
-        let serving = accepted.clone();
-        tokio::spawn(async move { node::serve(&serving, |_| {}).await });
-        Ok((Pair { dialed, accepted, listener }, recorder))
+        let listening = listener.listen(&address).await.map_err(text)?;
+        let mut addresses = listening.addresses().to_vec();
+        if watch {
+            let found = addresses.first().and_then(Multiaddr::socket_addr).ok_or("the listener has no address")?;
+            let wire = delay::wire(found, HOLD).await.map_err(text)?;
+            addresses = vec![Multiaddr::tcp(wire)];
+        }
+        let peer = listener.peer();
+        dialer.command(Command::Addresses { peer, addresses, ttl: PATIENCE }).map_err(text)?;
+        Ok((Pair { dialer, running, listener, watcher }, recorder))
     }
 
-    /// Opens a stream and pings on it, for the picture.
-    async fn first_ping(&self, recorder: &Recorder, selection: Selection) -> Result<(), String> {
-        recorder.add(Side::Dialer, What::Says("opens a stream, and pings".into()));
-        let mut stream = self.dialed.open(&protocols::proposal(PING), selection).await.map_err(text)?;
+    /// A stream; the host dials for it.
+    async fn open(&self, protocol: &'static str, selection: Selection) -> Result<Stream, String> {
+        let mut options = OpenOptions::default();
+        (options.selection, options.timeout) = (selection, PATIENCE);
+        self.dialer.open(self.listener.peer(), &protocols::proposal(protocol), options).await.map_err(text)
+    }
+
+    /// Wants to ping, for the picture. On which connection it went.
+    async fn first_ping(&self, recorder: &Recorder, selection: Selection) -> Result<ConnectionId, String> {
+        recorder.add(Side::Dialer, What::Says("wants to ping: TCP, SYN".into()));
+        let mut stream = self.open(PING, selection).await?;
         let seed = keys::entropy().map_err(text)?;
         let took = protocols::ping(&mut stream, &seed, PATIENCE).await.map_err(text)?;
         recorder.add(Side::Dialer, What::Answered(format!("the answer, after {}", span(took))));
-        Ok(())
+        Ok(stream.connection())
     }
 
     async fn pings(&self, count: u64) -> Result<Vec<Duration>, String> {
-        let mut stream = self.dialed.open(&protocols::proposal(PING), Selection::Lazy).await.map_err(text)?;
+        let mut stream = self.open(PING, Selection::Lazy).await?;
         let seed = keys::entropy().map_err(text)?;
         let mut pings = Vec::new();
         for index in 0..count {
@@ -248,52 +312,53 @@ impl Pair {
         Ok(pings)
     }
 
-    fn security(&self) -> &str {
-        args::security_name(self.dialed.security())
-    }
-
-    fn muxer(&self) -> &'static str {
-        args::muxer_name(self.dialed.muxer())
-    }
-
-    fn peers(&self) -> (PeerId, PeerId) {
-        (self.accepted.peer(), self.dialed.peer())
-    }
-
     async fn close(self) {
-        node::close(&self.dialed).await;
-        node::close(&self.accepted).await;
-        self.listener.shutdown().await;
+        self.running.close().await;
+        node::close(&self.listener).await;
     }
 }
 
-/// Puts what an endpoint reports into the words of the picture.
-struct Watcher {
+/// Puts what a node reports into the words of the picture.
+struct Teller {
     side: Side,
-    recorder: Recorder,
+    /// `None`: nobody looks.
+    recorder: Option<Recorder>,
+    watcher: Arc<Watcher>,
 }
 
-impl Observer for Watcher {
-    fn event(&self, _: u64, event: &Observed) {
-        if let Some(what) = self.words(event) {
-            self.recorder.add(self.side, what);
+impl Observer for Teller {
+    fn event(&self, connection: u64, event: &Observed) {
+        if self.side == Side::Dialer {
+            self.watcher.event(connection, event);
+        }
+        if let (Some(recorder), Some(what)) = (&self.recorder, self.words(event)) {
+            recorder.add(self.side, what);
+        }
+    }
+
+    fn host(&self, event: &Event) {
+        if self.side == Side::Dialer {
+            self.watcher.host(event);
+        }
+        if let (Some(recorder), Some(says)) = (&self.recorder, of_host(event)) {
+            recorder.add(self.side, What::Says(says));
         }
     }
 }
 
-impl Watcher {
+impl Teller {
     fn words(&self, event: &Observed) -> Option<What> {
         let says = match event {
             Observed::Sent(bytes) => return Some(What::Sent(*bytes as u64)),
             Observed::Received(bytes) => return Some(What::Received(*bytes as u64)),
-            Observed::Connecting(_) => "TCP: SYN".to_owned(),
             Observed::Connected(_) if self.side == Side::Dialer => "TCP: connected".to_owned(),
             Observed::Connected(_) => "TCP: accepted".to_owned(),
             Observed::Progress(progress) => self.upgrading(progress)?,
-            Observed::Event(Event::Negotiated { protocol, by: By::Us, .. }) => format!("agreed: {protocol}"),
-            Observed::Event(Event::Negotiated { protocol, .. }) => format!("agrees to {protocol}"),
-            Observed::Event(Event::MuxerConfirmed(kind)) => format!("agreed: {kind}, as assumed"),
-            Observed::Failed(error) => format!("fails: {error}"),
+            Observed::Report(Report::StreamOpened { direction: Direction::Inbound, protocol, .. }) => {
+                format!("agrees to {protocol}")
+            }
+            Observed::Report(Report::StreamOpened { protocol, .. }) => format!("opens {protocol}"),
+            Observed::Report(Report::Ended { fault: Fault::Upgrade, why, .. }) => format!("fails: {why}"),
             _ => return None,
         };
         Some(What::Says(says))
@@ -312,14 +377,27 @@ impl Watcher {
             }
             Upgrading::Agreed { protocol, how: How::Assumed, .. } => format!("goes ahead with {protocol}"),
             Upgrading::Agreed { protocol, how: How::Early, .. } => format!("agreed: {protocol}, in noise"),
-            Upgrading::Peer(peer) => {
-                let name = peer.to_string();
-                format!("knows the other: ..{}", name.get(name.len().saturating_sub(8)..).unwrap_or(&name))
-            }
-            Upgrading::Ready => "is ready".to_owned(),
+            Upgrading::Peer(peer) => format!("knows the other: {}", last(*peer)),
             _ => return None,
         })
     }
+}
+
+/// What a host decided, or came to know.
+fn of_host(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Manager(connmgr::Event::ConnectionOpened { peer, .. }) => format!("connected to {}", last(*peer)),
+        Event::Manager(connmgr::Event::ConnectionClosed { by, reason, .. }) => match reason {
+            connmgr::CloseReason::Asked { why } => format!("closed by {by}: {why}"),
+            reason => format!("closed by {by}: {reason}"),
+        },
+        Event::Identified { identity, pushed, .. } => {
+            let agent = identity.agent.as_deref().unwrap_or("a program that has no name");
+            let how = if *pushed { "hears of a change of" } else { "identified:" };
+            format!("{how} {agent}, {} protocols", identity.protocols.len())
+        }
+        _ => return None,
+    })
 }
 
 /// Both ends in one thread: nothing happens between what is done and what is reported.

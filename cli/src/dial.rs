@@ -1,18 +1,15 @@
-//! `tidewire dial`: connect, ping, echo, and perhaps hold the connection idle and ping again.
+//! `tidewire dial`: connect, ask who is there, ping, echo, and perhaps hold the connection idle and ping again.
 
-use crate::args::{self, Unusable};
+use crate::args::{self, Unusable, muxer_name, security_name};
 use crate::keys;
-use crate::node::{self, Signals};
+use crate::listen::Identity;
+use crate::node::{Setup, Signals};
 use crate::output::{Output, Progress, Style, millis, note, rate, size, span};
-use crate::protocols::{self, ECHO, PING};
+use crate::protocols::{self, ECHO};
+use crate::session::{Pings, Session};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tidewire_core::Seed;
-use tidewire_multistream as multistream;
-use tidewire_tokio::{Connection, DialError, Endpoint, Stream, UpgradeFailed};
-use tidewire_upgrade::connection::Selection;
-use tidewire_upgrade::pipeline::UpgradeError;
-use tokio::time::timeout;
 
 const PINGS: u64 = 3;
 
@@ -30,6 +27,8 @@ struct Report {
     held_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ping_after_ms: Option<Vec<f64>>,
+    identify: Identified,
+    pushes: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,6 +36,13 @@ struct Echo {
     bytes: u64,
     ms: f64,
     ended: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Identified {
+    As(Identity),
+    Not { error: String },
 }
 
 /// What `--json` prints when it did not.
@@ -48,12 +54,11 @@ struct Failure<'a> {
 
 /// Whether all went well.
 pub(crate) async fn run(args: args::Dial, output: &Output) -> Result<bool, Unusable> {
-    let upgrader = node::upgrader(&args.node)?;
+    let setup = Setup::new(&args.node)?;
     let result = async {
-        let mut signals = Signals::install().map_err(|error| format!("signals can't be heard: {error}"))?;
-        let endpoint = Endpoint::new(upgrader).map_err(|error| error.to_string())?;
+        let mut signals = Signals::install()?;
         tokio::select! {
-            result = session(&args, &endpoint, output) => result,
+            result = session(&args, setup, output) => result,
             name = signals.next() => Err(format!("ended by {name}")),
         }
     };
@@ -75,63 +80,30 @@ pub(crate) async fn run(args: args::Dial, output: &Output) -> Result<bool, Unusa
     }
 }
 
-async fn session(args: &args::Dial, endpoint: &Endpoint, output: &Output) -> Result<Report, String> {
-    let patience = args.node.timeout;
-    let began = Instant::now();
-    let connection = timeout(patience, endpoint.dial(&args.address))
-        .await
-        .map_err(|_| format!("{} did not answer within {}", args.address, span(patience)))?
-        .map_err(|error| format!("{error}{}", hint(&error, args.node.psk.is_some())))?;
-    let connected = began.elapsed();
-
-    let (peer, security) = (connection.peer().to_string(), args::security_name(connection.security()).to_owned());
-    let muxer = args::muxer_name(connection.muxer());
+async fn session(args: &args::Dial, setup: Setup, output: &Output) -> Result<Report, String> {
+    let patience = setup.patience();
+    let mut session = Session::dial(&args.address, setup).await?;
     people(output, || {
-        let who = output.paint(Style::Bold, &peer);
-        format!("connected to {who} in {}: {security}, {muxer}", span(connected))
+        let who = output.paint(Style::Bold, &session.peer.to_string());
+        let (security, muxer) = (security_name(&session.security), muxer_name(session.muxer));
+        format!("connected to {who} in {}: {security}, {muxer}", span(session.took))
     });
-
-    // Peers ping back, or ask who we are; they must not wait for an answer in vain.
-    let inbound = connection.clone();
-    let serving = tokio::spawn(async move { node::serve(&inbound, |_| {}).await });
-    let result = exchange(args, &connection, output).await;
-    node::close(&connection).await;
-    serving.abort();
-    let (ping_ms, echo, held) = result?;
-
-    let (held_ms, ping_after_ms) = held.map_or((None, None), |(held, pings)| (Some(held), Some(pings)));
-    let connect_ms = millis(connected);
-    Ok(Report { ok: true, peer, security, muxer, connect_ms, ping_ms, echo, held_ms, ping_after_ms })
+    let result = exchange(args, &mut session, patience, output).await;
+    session.close().await;
+    result
 }
 
-/// What to look at, where bytes that make no sense leave only a guess.
-fn hint(error: &DialError, private: bool) -> &'static str {
-    let DialError::Upgrade { error, .. } = error else { return "" };
-    let guess = match &**error {
-        // Of a remote that says nothing, or hangs up, the error itself says so.
-        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(
-            multistream::Error::Refused { .. } | multistream::Error::EndedEarly { .. },
-        )) => false,
-        UpgradeFailed::Upgrade(UpgradeError::SelectSecurity(_)) | UpgradeFailed::Socket { .. } => true,
-        _ => false,
-    };
-    match (guess, private) {
-        (false, _) => "",
-        (true, true) => " (does the other end have the same private network key?)",
-        (true, false) => " (is this libp2p? is it in a private network?)",
-    }
-}
-
-type Exchanged = (Vec<f64>, Echo, Option<(f64, Vec<f64>)>);
-
-async fn exchange(args: &args::Dial, connection: &Connection, output: &Output) -> Result<Exchanged, String> {
-    let (patience, selection) = (args.node.timeout, args.node.selection);
+async fn exchange(
+    args: &args::Dial,
+    session: &mut Session,
+    patience: Duration,
+    output: &Output,
+) -> Result<Report, String> {
     let seed = keys::entropy().map_err(|error| error.to_string())?;
-
-    let pings = ping(connection, selection, patience, &seed.derive("before", 0)).await?;
+    let pings = ping(session, &seed.derive("before", 0)).await?;
     people(output, || format!("ping {}", joined(&pings)));
 
-    let stream = open(connection, ECHO, selection, patience).await?;
+    let stream = session.open(ECHO).await?;
     let mut progress = Progress::new(output, "echo", args.size);
     let echoed = protocols::echo(stream, args.size, &seed, patience, |back| progress.update(back))
         .await
@@ -141,67 +113,49 @@ async fn exchange(args: &args::Dial, connection: &Connection, output: &Output) -
         let end = if echoed.ended { "" } else { "; the peer did not close the stream" };
         format!("echo {} in {}, {}{end}", size(echoed.bytes), span(echoed.took), rate(echoed.bytes, echoed.took))
     });
-    let echo = Echo { bytes: echoed.bytes, ms: millis(echoed.took), ended: echoed.ended };
 
-    let mut held = None;
+    let (mut held_ms, mut ping_after_ms) = (None, None);
     if let Some(hold) = args.hold {
         let began = Instant::now();
-        tokio::select! {
-            () = tokio::time::sleep(hold) => {}
-            closed = connection.closed() => {
-                return Err(format!("idle for {}, then the connection was over: {closed}", span(began.elapsed())));
-            }
-        }
+        session.hold(hold).await?;
         let idle = began.elapsed();
-        let pings = ping(connection, selection, patience, &seed.derive("after", 0)).await?;
+        let pings = ping(session, &seed.derive("after", 0)).await?;
         people(output, || format!("idle for {}, then ping {}", span(idle), joined(&pings)));
-        held = Some((millis(idle), all_millis(&pings)));
+        (held_ms, ping_after_ms) = (Some(millis(idle)), Some(all_millis(&pings)));
     }
-    Ok((all_millis(&pings), echo, held))
-}
 
-/// Three pings on one stream; on one stream each, with a peer that wants it so.
-async fn ping(
-    connection: &Connection,
-    selection: Selection,
-    patience: Duration,
-    seed: &Seed,
-) -> Result<Vec<Duration>, String> {
-    let mut pings = Vec::new();
-    let mut stream = open(connection, PING, selection, patience).await?;
-    let mut fresh = true;
-    while (pings.len() as u64) < PINGS {
-        match protocols::ping(&mut stream, &seed.derive("ping", pings.len() as u64), patience).await {
-            Ok(took) => {
-                pings.push(took);
-                fresh = false;
-            }
-            Err(error) if !fresh && protocols::wants_new_stream(&error) => {
-                stream = open(connection, PING, selection, patience).await?;
-                fresh = true;
-            }
-            Err(error) => return Err(format!("{PING}: {error}")),
+    let (identified, pushes) = session.identity().await;
+    people(output, || match &identified {
+        Ok(Identity { agent, protocols, .. }) => {
+            let agent = agent.as_deref().unwrap_or("a program that has no name");
+            format!("it is {agent}, and speaks {} protocols", protocols.len())
         }
+        Err(why) => format!("it does not say who it is: {why}"),
+    });
+    Ok(Report {
+        ok: true,
+        peer: session.peer.to_string(),
+        security: security_name(&session.security).to_owned(),
+        muxer: muxer_name(session.muxer),
+        connect_ms: millis(session.took),
+        ping_ms: all_millis(&pings),
+        echo: Echo { bytes: echoed.bytes, ms: millis(echoed.took), ended: echoed.ended },
+        held_ms,
+        ping_after_ms,
+        identify: identified.map_or_else(|error| Identified::Not { error }, Identified::As),
+        pushes,
+    })
+}
+
+/// Three pings.
+async fn ping(session: &Session, seed: &Seed) -> Result<Vec<Duration>, String> {
+    let mut pings = Pings::new(session, seed.derive("pings", 0));
+    let mut took = Vec::new();
+    for _ in 0..PINGS {
+        took.push(pings.next().await?);
     }
-    finish(stream, patience).await;
-    Ok(pings)
-}
-
-/// Closes our side; what the peer does with its own is its affair.
-async fn finish(mut stream: Stream, patience: Duration) {
-    let _ = timeout(patience, tokio::io::AsyncWriteExt::shutdown(&mut stream)).await;
-}
-
-async fn open(
-    connection: &Connection,
-    protocol: &'static str,
-    selection: Selection,
-    patience: Duration,
-) -> Result<Stream, String> {
-    timeout(patience, connection.open(&protocols::proposal(protocol), selection))
-        .await
-        .map_err(|_| format!("{protocol}: no answer within {}", span(patience)))?
-        .map_err(|error| format!("{protocol}: {error}"))
+    pings.finish().await;
+    Ok(took)
 }
 
 fn people(output: &Output, line: impl FnOnce() -> String) {

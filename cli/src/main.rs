@@ -1,24 +1,43 @@
-//! `tidewire`: secured, multiplexed libp2p connections from the command line.
+//! `tidewire`: a libp2p node on the command line.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `args`, `help` | the command line, to a [`Command`] |
-//! | `node`, `keys` | an endpoint from the options |
+//! | `settings` | the configuration file |
+//! | `node`, `keys`, `logs` | a node from the options |
+//! | `watch`, `session`, `probe` | what a node's connections report; one that was dialed; who is at an address |
 //! | `protocols` | ping and echo, both sides |
-//! | `listen`, `dial`, `demo` | the commands |
+//! | `listen`, `dial`, `ping`, `demo`, `id`, `peers` | the commands |
+//! | `record`, `replay`, `trace` | recordings: written, run again, drawn |
+//! | `control`, `metrics` | what a running node tells others on this machine |
 //! | `output` | lines for people, objects for programs |
+//! | `timeline`, `delay` | the picture of a connection; a wire that takes its time |
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)] // a program: std is all there
 
 mod args;
+mod control;
+mod delay;
 mod demo;
 mod dial;
 mod help;
+mod id;
 mod keys;
 mod listen;
+mod logs;
+mod metrics;
 mod node;
 mod output;
+mod peers;
+mod ping;
+mod probe;
 mod protocols;
+mod record;
+mod replay;
+mod session;
+mod settings;
 mod timeline;
+mod trace;
+mod watch;
 
 use args::{Command, Unusable};
 use output::{Output, note};
@@ -42,24 +61,42 @@ fn main() -> ExitCode {
 
 /// Whether it went well.
 fn run(command: Command) -> Result<bool, Unusable> {
-    let output = match &command {
-        Command::Print(text) => {
-            // Whoever closed stdout does not want to read it.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            return Ok(true);
+    let (json, log) = match &command {
+        Command::Print(text) => return Ok(print(text)),
+        Command::Config(file) => {
+            let config = node::configured(file.as_deref())?;
+            return Ok(print(&settings::print(&config)));
         }
-        Command::Listen(args) => Output::new(args.node.json),
-        Command::Dial(args) => Output::new(args.node.json),
-        Command::Demo(args) => Output::new(args.json),
+        Command::Listen(args) => (args.node.json, args.node.log.clone()),
+        Command::Dial(args) => (args.node.json, args.node.log.clone()),
+        Command::Ping(args) => (args.node.json, args.node.log.clone()),
+        Command::Demo(args) => (args.json, None),
+        Command::Id(args) => (args.json, None),
+        Command::Peers(args) => (args.json, None),
+        Command::Replay { json, .. } => (*json, None),
+        Command::Trace(_) => (false, None),
     };
+    logs::start(log.as_deref());
+    let output = Output::new(json);
     let result = match command {
         Command::Listen(args) => block_on(listen::run(args, &output)),
         Command::Dial(args) => block_on(dial::run(args, &output)),
-        Command::Demo(args) => Ok(demo::run(&args, &output)),
-        Command::Print(_) => Ok(true),
+        Command::Ping(args) => block_on(ping::run(args, &output)),
+        Command::Demo(args) => demo::run(&args, &output),
+        Command::Id(args) => id::run(&args, &output),
+        Command::Peers(args) => Ok(peers::run(&args, &output)),
+        Command::Replay { args, .. } => Ok(replay::run(&args, &output)),
+        Command::Trace(args) => Ok(trace::run(&args, &output)),
+        Command::Config(_) | Command::Print(_) => Ok(true),
     };
     output.finish();
     result
+}
+
+/// Whoever closed stdout does not want to read it.
+fn print(text: &str) -> bool {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    true
 }
 
 fn block_on(future: impl Future<Output = Result<bool, Unusable>>) -> Result<bool, Unusable> {

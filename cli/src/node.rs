@@ -1,83 +1,154 @@
-//! What every command needs: an endpoint made from the options, streams of the remote served, signals heard.
+//! What every command needs: a node made from the options, the echo protocol served, signals heard.
 
 use crate::args::{self, Unusable};
-use crate::keys;
-use crate::protocols::{self, ECHO, PING};
+use crate::keys::{self, KeysError};
+use crate::protocols::{self, ECHO};
+use crate::record::{Recording, Running};
+use crate::settings;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::Keypair;
-use tidewire_multistream::{Matcher, RouteId, Router};
-use tidewire_tokio::{Connection, Inbound};
-use tidewire_upgrade::pipeline::{Config, Upgrader};
+use tidewire_connmgr::dial::{DialReport, Outcome};
+use tidewire_core::{Keypair, Multiaddr, PeerId};
+use tidewire_tokio::{ConnectError, Incoming, Node, NodeConfig, Observer, OpenOptions, Selection};
 
-const PING_ROUTE: RouteId = RouteId::new(1);
-const ECHO_ROUTE: RouteId = RouteId::new(2);
-/// How long closing a connection may take.
-const CLOSE: Duration = Duration::from_secs(1);
+/// How long closing all connections may take, when we end.
+const SHUTDOWN: Duration = Duration::from_secs(3);
+
+/// What a node is made of.
+pub(crate) struct Setup {
+    pub(crate) config: NodeConfig,
+    pub(crate) identity: Keypair,
+    /// Where a recording goes.
+    recording: Option<Recording>,
+}
+
+impl Setup {
+    /// Reads the files that the options name.
+    pub(crate) fn new(args: &args::Node) -> Result<Setup, Unusable> {
+        let mut config = configured(args.config.as_deref())?;
+        let upgrade = &mut config.upgrade;
+        if let Some(securities) = &args.securities {
+            upgrade.securities.clone_from(securities);
+        }
+        if let Some(muxers) = &args.muxers {
+            upgrade.muxers.clone_from(muxers);
+        }
+        upgrade.selection = args.selection.unwrap_or(upgrade.selection);
+        upgrade.timeout = args.timeout.unwrap_or(upgrade.timeout);
+        upgrade.psk = args.psk.as_deref().map(keys::psk).transpose().map_err(unusable)?;
+        let identity = keys::identity(args.key.as_deref(), args.seed).map_err(unusable)?;
+        let recording = Recording::begin(args.record.as_deref(), &mut config).map_err(Unusable)?;
+        Ok(Setup { config, identity, recording })
+    }
+
+    /// How long the answer to anything may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.config.upgrade.timeout
+    }
+
+    /// Whether we are in a private network.
+    pub(crate) fn private(&self) -> bool {
+        self.config.upgrade.psk.is_some()
+    }
+
+    /// How the protocols of streams are selected.
+    pub(crate) fn selection(&self) -> Selection {
+        self.config.upgrade.selection
+    }
+
+    /// A node on the runtime. To be closed by its recording, whether there is one or not.
+    pub(crate) fn start(self, observer: Arc<dyn Observer>) -> Result<(Node, Running), String> {
+        let seed = keys::entropy().map_err(|error| error.to_string())?;
+        let node =
+            Node::observed(self.config, self.identity, &seed, Some(observer)).map_err(|error| error.to_string())?;
+        let running = Recording::run(self.recording, &node)?;
+        Ok((node, running))
+    }
+}
+
+/// The defaults, with what the file changes.
+pub(crate) fn configured(file: Option<&Path>) -> Result<NodeConfig, Unusable> {
+    let config = NodeConfig::default();
+    match file {
+        Some(path) => settings::read(path, config).map_err(Unusable),
+        None => Ok(config),
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // for map_err
+fn unusable(error: KeysError) -> Unusable {
+    Unusable(error.to_string())
+}
+
+/// Serves echo. `served` hears of each stream that is done. Ends with the node.
+pub(crate) fn serve_echo(node: &Node, served: impl Fn(Served) + Clone + Send + 'static) -> Result<(), String> {
+    let incoming = node
+        .handle(protocols::only(ECHO), tidewire_tokio::Matcher::Exact)
+        .map_err(|error| format!("{ECHO} can't be served: {error}"))?;
+    tokio::spawn(echoes(incoming, served));
+    Ok(())
+}
 
 /// What was served on one stream, once it is over.
 pub(crate) struct Served {
-    pub(crate) protocol: &'static str,
+    pub(crate) peer: PeerId,
     /// Bytes that came and went back.
     pub(crate) bytes: u64,
     pub(crate) took: Duration,
     pub(crate) error: Option<io::Error>,
 }
 
-/// Reads the files that the options name.
-pub(crate) fn upgrader(node: &args::Node) -> Result<Upgrader, Unusable> {
-    let unusable = |error: keys::KeysError| Unusable(error.to_string());
-    let mut config = Config::default();
-    config.securities.clone_from(&node.securities);
-    config.muxers.clone_from(&node.muxers);
-    config.selection = node.selection;
-    config.early_muxer = true;
-    config.timeout = node.timeout;
-    config.psk = node.psk.as_deref().map(keys::psk).transpose().map_err(unusable)?;
-    let identity = keys::identity(node.key.as_deref(), node.seed).map_err(unusable)?;
-    build(&identity, config).map_err(Unusable)
-}
-
-/// An upgrader whose connections serve ping and echo.
-pub(crate) fn build(identity: &Keypair, mut config: Config) -> Result<Upgrader, String> {
-    let seed = keys::entropy().map_err(|error| error.to_string())?;
-    config.connection.router = Some(Arc::new(router()?));
-    Upgrader::new(identity, &seed, config).map_err(|error| error.to_string())
-}
-
-fn router() -> Result<Router, String> {
-    let mut router = Router::new();
-    for (name, route) in [(PING, PING_ROUTE), (ECHO, ECHO_ROUTE)] {
-        router.add(protocols::only(name), Matcher::Exact, route).map_err(|error| error.to_string())?;
-    }
-    Ok(router)
-}
-
-/// Serves the remote's streams until the connection is over. `served` hears of each one that is done.
-pub(crate) async fn serve(connection: &Connection, served: impl Fn(Served) + Clone + Send + Sync + 'static) {
-    while let Some(inbound) = connection.accept().await {
+async fn echoes(mut incoming: Incoming, served: impl Fn(Served) + Clone + Send + 'static) {
+    while let Some(mut inbound) = incoming.next().await {
         let served = served.clone();
-        tokio::spawn(async move { served(serve_stream(inbound).await) });
+        tokio::spawn(async move {
+            let (began, mut bytes) = (std::time::Instant::now(), 0);
+            let error = protocols::serve_echo(&mut inbound.stream, &mut bytes).await.err();
+            served(Served { peer: inbound.peer, bytes, took: began.elapsed(), error });
+        });
     }
 }
 
-async fn serve_stream(inbound: Inbound) -> Served {
-    let Inbound { route, mut stream, .. } = inbound;
-    let began = std::time::Instant::now();
-    let mut bytes = 0;
-    let (protocol, result) = if route == PING_ROUTE {
-        (PING, protocols::serve_ping(&mut stream, &mut bytes).await)
-    } else {
-        (ECHO, protocols::serve_echo(&mut stream, &mut bytes).await)
-    };
-    let error = result.err();
-    Served { protocol, bytes, took: began.elapsed(), error }
+/// A stream on a connection that is there.
+pub(crate) fn on_connection(selection: Selection, patience: Duration) -> OpenOptions {
+    let mut options = OpenOptions::default();
+    options.dial = false;
+    options.selection = selection;
+    options.timeout = patience;
+    options
 }
 
-/// Closes with code 0, and does not wait for long.
-pub(crate) async fn close(connection: &Connection) {
-    let _ = tokio::time::timeout(CLOSE, connection.close(0)).await;
+/// Closes everything, and does not wait for long.
+pub(crate) async fn close(node: &Node) {
+    let _ = tokio::time::timeout(SHUTDOWN, node.shutdown()).await;
+}
+
+/// Why a connection did not come to be, on one line. `agreed`: the remote was heard to speak libp2p.
+pub(crate) fn why_not(address: &Multiaddr, error: &ConnectError, agreed: bool, private: bool) -> String {
+    let ConnectError::Failed(report) = error else { return error.to_string() };
+    let text = reasons(address, report);
+    let upgrade = |outcome: &Outcome| matches!(outcome, Outcome::Failed(tidewire_connmgr::dial::DialFault::Upgrade(_)));
+    let guess = !agreed && report.addresses.iter().any(|one| upgrade(&one.outcome));
+    format!("{text}{}", if guess { hint(&text, private) } else { "" })
+}
+
+/// What to look at, where bytes that make no sense leave only a guess.
+pub(crate) fn hint(text: &str, private: bool) -> &'static str {
+    match private {
+        // Of a remote that says nothing, or hangs up, the error itself says so.
+        _ if text.contains("private network") => "",
+        true => " (does the other end have the same private network key?)",
+        false => " (is this libp2p? is it in a private network?)",
+    }
+}
+
+fn reasons(address: &Multiaddr, report: &DialReport) -> String {
+    match report.addresses.as_slice() {
+        [] => format!("{address}: {}", report.why),
+        all => all.iter().map(|one| format!("{}: {}", one.address, one.outcome)).collect::<Vec<_>>().join("; "),
+    }
 }
 
 /// SIGTERM and SIGINT. From here on neither ends the process by itself, also when it comes twice.
@@ -90,9 +161,10 @@ pub(crate) struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    pub(crate) fn install() -> io::Result<Self> {
+    pub(crate) fn install() -> Result<Self, String> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let install = |kind| signal(kind).map_err(|error| format!("signals can't be heard: {error}"));
+        Ok(Signals { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
     }
 
     /// The name of the next one.
@@ -106,7 +178,8 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    pub(crate) fn install() -> io::Result<Self> {
+    #[allow(clippy::unnecessary_wraps)] // as on Unix
+    pub(crate) fn install() -> Result<Self, String> {
         Ok(Signals {})
     }
 

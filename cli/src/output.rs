@@ -219,7 +219,7 @@ impl Drop for Progress {
 }
 
 /// Colours are for terminals whose user did not refuse them: <https://no-color.org>.
-fn wants_colour(stream: &impl IsTerminal) -> bool {
+pub(crate) fn wants_colour(stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     stream.is_terminal() && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -1,4 +1,4 @@
-//! The two protocols that are served and used here, both sides of each, over any stream.
+//! Ping and echo over any stream. Pings are answered by the node itself; here is only who asks.
 //!
 //! ```text
 //!  /ipfs/ping/1.0.0    32 bytes --> the same 32 bytes <--   again and again, until the dialer sends no more
@@ -59,23 +59,6 @@ pub(crate) const fn only(name: &'static str) -> Protocol {
 /// What a list of it looks like.
 pub(crate) fn proposal(name: &'static str) -> Protocols {
     Protocols::from(only(name))
-}
-
-/// Answers pings until the remote sends no more. `served`: the bytes that went back, also if it fails.
-pub(crate) async fn serve_ping(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), served: &mut u64) -> io::Result<()> {
-    let mut bytes = [0; PING_LEN];
-    loop {
-        match stream.read(&mut bytes).await? {
-            0 => break,
-            got => stream.read_exact(&mut bytes[got..]).await?,
-        };
-        stream.write_all(&bytes).await?;
-        stream.flush().await?;
-        *served += PING_LEN as u64;
-    }
-    // Every ping is answered; a dialer that has left already does not miss our end.
-    let _ = stream.shutdown().await;
-    Ok(())
 }
 
 /// Sends back what comes, piece by piece, until the remote sends no more. `served`: the bytes that went back, also if it
@@ -292,37 +275,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ping_is_answered_after_the_end_of_the_stream() {
-        let (mut near, mut far) = duplex(1000);
-        near.write_all(&[5; 32]).await.unwrap();
-        near.shutdown().await.unwrap();
-        let mut served = 0;
-        serve_ping(&mut far, &mut served).await.unwrap();
-        assert_eq!(served, 32);
-        let mut answer = Vec::new();
-        near.read_to_end(&mut answer).await.unwrap();
-        assert_eq!(answer, [5; 32]);
-    }
-
-    #[tokio::test]
-    async fn a_ping_cut_short_is_an_error() {
-        let (mut near, mut far) = duplex(1000);
-        near.write_all(&[5; 31]).await.unwrap();
-        near.shutdown().await.unwrap();
-        assert_eq!(serve_ping(&mut far, &mut 0).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
-    }
-
-    #[tokio::test]
     async fn many_pings_fit_on_one_stream() {
         let (mut near, mut far) = duplex(1000);
         let server = tokio::spawn(async move {
             let mut served = 0;
-            serve_ping(&mut far, &mut served).await.map(|()| served)
+            serve_echo(&mut far, &mut served).await.map(|()| served)
         });
         for index in 0..5 {
             ping(&mut near, &seed().derive("ping", index), PATIENCE).await.unwrap();
         }
         near.shutdown().await.unwrap();
-        assert_eq!(server.await.unwrap().unwrap(), 5 * 32);
+        assert_eq!(server.await.unwrap().unwrap(), 5 * PING_LEN as u64);
     }
 }

@@ -26,7 +26,7 @@ fn refused(words: &[&str]) -> String {
 #[test]
 fn each_unusable_command_line_gets_one_clear_line() {
     let table: &[(&[&str], &str)] = &[
-        (&[], "expected a command: listen, dial or demo"),
+        (&[], "expected a command: listen, dial, ping, demo, id, peers, replay, trace or config"),
         (&["serve"], "\"serve\" is not a command"),
         (&["two\nlines"], "is not a command"),
         (&["--frob"], "--frob is not an option"),
@@ -62,6 +62,20 @@ fn each_unusable_command_line_gets_one_clear_line() {
         (&["listen", "--max-connections", "0"], "expected 1 at least"),
         (&["listen", "-x"], "-x is not an option"),
         (&["demo", "now"], "demo takes only options"),
+        (&["ping"], "expected an address"),
+        (&["ping", ADDRESS, ADDRESS], "ping takes one"),
+        (&["ping", ADDRESS, "--count", "0"], "--count: expected 1 at least"),
+        (&["ping", ADDRESS, "-i", "-1"], "-i: expected seconds"),
+        (&["id", "key"], "comes behind --key"),
+        (&["id", "--key", "k", "--seed", "1"], "--key and --seed"),
+        (&["peers"], "expected --control PATH"),
+        (&["peers", ADDRESS], "comes behind --control"),
+        (&["replay"], "expected a file that --record has written"),
+        (&["replay", "a", "b"], "replay takes one"),
+        (&["trace", "a", "--json"], "--json is not an option"),
+        (&["config", "all"], "config takes only options"),
+        (&["listen", "--metrics", "9090"], "--metrics: expected an IP address and a port"),
+        (&["dial", ADDRESS, "--log", "tidewire=lots"], "--log: expected error, warn, info, debug or trace"),
     ];
     for (words, part) in table {
         let said = refused(words);
@@ -80,6 +94,18 @@ fn files_that_can_not_be_used_are_named_with_the_reason() {
         ("--psk", folder.write("short", "/key/swarm/psk/1.0.0/\n/base16/\nabcd\n"), "line 3"),
         ("--key", folder.write("text", "not a key"), "expected an Ed25519 key"),
         ("--key", folder.file("no/such/folder/key"), "does not exist"),
+        ("--config", folder.file("missing"), "No such file"),
+        ("--config", folder.write("toml", "host = ["), "line 1: this is not TOML"),
+        (
+            "--config",
+            folder.write("key", "# mine\n[host]\nidentfy = true\n"),
+            "line 3: there is no host.identfy; did you mean host.identify?",
+        ),
+        (
+            "--config",
+            folder.write("value", "\n[link]\npush_interval = 2\n"),
+            "line 3: link.push_interval: expected a time",
+        ),
     ];
     for (option, file, part) in &cases {
         let said = refused(&["dial", ADDRESS, option, file]);
@@ -89,7 +115,20 @@ fn files_that_can_not_be_used_are_named_with_the_reason() {
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    for words in [&["--help"][..], &["help"], &["listen", "--help"], &["dial", "-h"], &["help", "demo"], &["-V"]] {
+    for words in [
+        &["--help"][..],
+        &["help"],
+        &["listen", "--help"],
+        &["dial", "-h"],
+        &["help", "demo"],
+        &["ping", "-h"],
+        &["id", "-h"],
+        &["help", "peers"],
+        &["config", "--help"],
+        &["replay", "-h"],
+        &["trace", "-h"],
+        &["-V"],
+    ] {
         let output = run(words);
         assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{words:?}");
         let text = stdout(&output);

@@ -11,6 +11,7 @@ use crate::worth::WorthConfig;
 ///
 /// [`Config::for_resources`] sizes it to the machine; [`Config::default`] is that for 1 GiB of memory and 1,024 file descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Config {
     /// Watermarks, grace, tags: who goes when there are too many.

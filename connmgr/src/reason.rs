@@ -138,6 +138,7 @@ impl fmt::Display for RefuseReason {
 
 /// Why a stream was not let in. It is forgotten at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StreamRefusal {
     /// A limit is reached.

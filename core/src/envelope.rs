@@ -9,6 +9,7 @@
 //! for another. An envelope says who signed it, not whom it is about: compare the two with
 //! [`SignedEnvelope::check_signer`], or any peer can speak for any other (RUSTSEC-2022-0009).
 
+use crate::protobuf::Word;
 use crate::{KeyError, Keypair, PeerId, PublicKey, VerifyError};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -42,6 +43,7 @@ pub struct SignedEnvelope {
 
 /// An envelope that was not accepted, or can't be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum EnvelopeError {
     /// Longer than [`SignedEnvelope::MAX_LEN`]. Nothing was decoded.
@@ -59,7 +61,8 @@ pub enum EnvelopeError {
     #[error("the envelope lacks its field {field}")]
     MissingField {
         /// The field's name in the spec.
-        field: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::serialize::known"))]
+        field: Word,
     },
     /// A payload of another type than asked for.
     #[error("expected an envelope with payload type {expected:02x?}, found {got:02x?}")]

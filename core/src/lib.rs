@@ -48,6 +48,8 @@ mod peer_record;
 mod protobuf;
 mod role;
 mod seed;
+#[cfg(feature = "serde")]
+mod serialize;
 mod time;
 
 #[cfg(any(test, feature = "libp2p-identity"))]

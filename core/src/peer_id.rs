@@ -50,6 +50,7 @@ pub struct PeerId {
 
 /// Bytes that are no peer id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum PeerIdError {
     /// The bytes stop before the multihash is complete.

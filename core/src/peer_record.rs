@@ -8,6 +8,7 @@
 //!
 //! Both forms are read; the first is written, because go, js, py and rust all read it.
 
+use crate::protobuf::Word;
 use crate::{EnvelopeError, Keypair, PeerId, PeerIdError, SignedEnvelope};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -48,6 +49,7 @@ pub struct PeerRecord {
 
 /// A peer record that was not accepted, or can't be made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum PeerRecordError {
     /// The envelope was not accepted, or is signed by another peer than the record is about.
@@ -60,7 +62,8 @@ pub enum PeerRecordError {
     #[error("the peer record lacks its field {field}")]
     MissingField {
         /// The field's name in the spec.
-        field: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::serialize::known"))]
+        field: Word,
     },
     /// The record's peer id is none.
     #[error("the peer record's peer id: {0}")]

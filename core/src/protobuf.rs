@@ -9,6 +9,9 @@ use prost::Message;
 use thiserror::Error;
 use unsigned_varint::encode;
 
+/// A word of the specs in an error. An alias, because derives of serde take a plain `&'static str` for borrowed input.
+pub(crate) type Word = &'static str;
+
 /// A frame that holds no message of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

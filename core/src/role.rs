@@ -5,6 +5,7 @@
 /// Negotiation, Noise, TLS and yamux ids all follow this, not the direction of the dial: after a hole punch both ends
 /// dialed, and exactly one of them is the responder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Role {
     /// Speaks first: the multistream dialer, Noise initiator, TLS client, odd yamux ids.
     Initiator,

@@ -20,6 +20,7 @@ use core::time::Duration;
 /// assert_eq!(Time::NEVER + Duration::from_secs(1), Time::NEVER);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 impl Time {
@@ -73,6 +74,7 @@ impl fmt::Debug for Time {
 ///
 /// Always a second, explicit input beside [`Time`]: the wall clock jumps, the monotonic one does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct UnixTime(u64);
 
 impl UnixTime {

@@ -9,7 +9,8 @@ use core::cell::UnsafeCell;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use tidewire_connmgr::{ConnectionId, ConnectionManager};
-use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PublicKey, Role, Seed, Time};
+use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PublicKey, Role, Seed, Time, UnixTime};
+use tidewire_host::solo::{Solo, SoloConfig};
 use tidewire_multistream::{Config, Dialer, Protocol};
 use tidewire_upgrade::crypto::Crypto;
 use tidewire_upgrade::muxer::{Muxer, mplex::Mplex, yamux::Yamux};
@@ -84,6 +85,12 @@ fn run() -> Option<usize> {
         .ok()?;
     manager.on_timeout(Time::from_millis(1));
     manager.poll()?;
+    let epoch = UnixTime::from_secs(1);
+    let mut solo = Solo::new(SoloConfig::default(), identity.clone(), &seed.derive("solo", 0), epoch).ok()?;
+    let connection = solo.accepted(Time::from_millis(1), &address, &address).ok()?;
+    solo.rx(connection)?.extend_from_slice(&tx);
+    solo.received(Time::from_millis(2), connection);
+    solo.poll()?;
     let psk = PreSharedKey::new([1; 32]);
 
     Some(tx.len() + address.as_bytes().len() + psk.fingerprint().len())

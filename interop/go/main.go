@@ -18,6 +18,7 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -33,8 +34,11 @@ import (
 
 const (
 	echoProtocol = protocol.ID("/echo/1.0.0")
-	pings        = 3
-	dialTimeout  = 25 * time.Second
+	// Served from a while after the connection on, so that identify has something to push.
+	laterProtocol = protocol.ID("/interop/later/1.0.0")
+	laterDelay    = 2 * time.Second
+	pings         = 3
+	dialTimeout   = 25 * time.Second
 )
 
 // The short names of the contract, from the protocol ids that go-libp2p reports.
@@ -49,7 +53,8 @@ type options struct {
 	listen, security, muxer, psk string
 	seed                         int64
 	size                         int
-	lazy, plain                  bool
+	lazy, plain, later           bool
+	hold                         float64
 }
 
 func main() {
@@ -65,6 +70,7 @@ func main() {
 	flags.Int64Var(&o.seed, "seed", -1, "the identity, for tests; random when not given")
 	switch command {
 	case "listen":
+		flags.BoolVar(&o.later, "later", false, "serve one more protocol a while after the first connection")
 		flags.StringVar(&o.listen, "listen", "/ip4/127.0.0.1/tcp/0", "address to listen on")
 		if rest := parse(flags, args); len(rest) != 0 {
 			usage("listen takes no address; use --listen")
@@ -75,6 +81,7 @@ func main() {
 		}
 	case "dial":
 		flags.IntVar(&o.size, "size", 1<<20, "bytes to echo")
+		flags.Float64Var(&o.hold, "hold", 0, "seconds to stay idle afterwards, then ping again")
 		flags.BoolVar(&o.lazy, "lazy", false, "send the proposal together with the stream's first bytes (default)")
 		flags.BoolVar(&o.plain, "plain", false, "wait for the answer before the stream's first bytes")
 		rest := parse(flags, args)
@@ -174,6 +181,9 @@ func listen(o options) error {
 		return err
 	}
 	h.SetStreamHandler(echoProtocol, serveEcho)
+	if err := tellIdentified(h, o.later); err != nil {
+		return err
+	}
 	addrs := h.Network().ListenAddresses()
 	if len(addrs) == 0 {
 		return errors.New("no listening address")
@@ -183,6 +193,53 @@ func listen(o options) error {
 	printLine(map[string]any{"listening": fmt.Sprintf("%s/p2p/%s", addrs[0], h.ID())})
 	<-stop
 	return h.Close()
+}
+
+// tellIdentified prints a line for each peer that said who it is, and for each that told of a change.
+func tellIdentified(h host.Host, later bool) error {
+	events, err := h.EventBus().Subscribe([]any{
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated),
+	})
+	if err != nil {
+		return err
+	}
+	go func() {
+		for e := range events.Out() {
+			id := peer.ID("")
+			switch e := e.(type) {
+			case event.EvtPeerIdentificationCompleted:
+				id = e.Peer
+				if later {
+					later = false
+					time.AfterFunc(laterDelay, func() { h.SetStreamHandler(laterProtocol, serveEcho) })
+				}
+			case event.EvtPeerProtocolsUpdated:
+				id = e.Peer
+			}
+			printLine(map[string]any{"identified": known(h, id)})
+		}
+	}()
+	return nil
+}
+
+type identity struct {
+	Peer      string        `json:"peer"`
+	Agent     string        `json:"agent"`
+	Protocols []protocol.ID `json:"protocols"`
+	Addresses []string      `json:"addresses"`
+}
+
+// known is what identify has told of a peer so far.
+func known(h host.Host, id peer.ID) identity {
+	who := identity{Peer: id.String(), Addresses: []string{}}
+	if agent, err := h.Peerstore().Get(id, "AgentVersion"); err == nil {
+		who.Agent, _ = agent.(string)
+	}
+	who.Protocols, _ = h.Peerstore().GetProtocols(id)
+	for _, addr := range h.Peerstore().Addrs(id) {
+		who.Addresses = append(who.Addresses, addr.String())
+	}
+	return who
 }
 
 func serveEcho(s network.Stream) {
@@ -203,6 +260,9 @@ type report struct {
 	ConnectMs float64    `json:"connect_ms"`
 	PingMs    []float64  `json:"ping_ms"`
 	Echo      echoReport `json:"echo"`
+	HeldMs    float64    `json:"held_ms,omitempty"`
+	After     []float64  `json:"ping_after_ms,omitempty"`
+	Identify  identity   `json:"identify"`
 }
 
 type echoReport struct {
@@ -230,7 +290,7 @@ func dial(o options, address string) (*report, error) {
 		return nil, err
 	}
 	defer h.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout+time.Duration(o.hold*float64(time.Second)))
 	defer cancel()
 
 	h.Peerstore().AddAddrs(target.ID, target.Addrs, time.Hour)
@@ -254,9 +314,33 @@ func dial(o options, address string) (*report, error) {
 		return nil, err
 	}
 
-	pingCtx, stopPings := context.WithCancel(ctx)
-	defer stopPings()
-	results := ping.Ping(pingCtx, h, target.ID)
+	if r.PingMs, err = pingPeer(ctx, h, target.ID); err != nil {
+		return nil, err
+	}
+	if r.Echo, err = echo(ctx, h, target.ID, o.size); err != nil {
+		return nil, fmt.Errorf("echo: %w", err)
+	}
+	if o.hold > 0 {
+		begin := time.Now()
+		time.Sleep(min(laterDelay, time.Duration(o.hold*float64(time.Second))))
+		h.SetStreamHandler(laterProtocol, serveEcho)
+		time.Sleep(time.Duration(o.hold*float64(time.Second)) - time.Since(begin))
+		if conn.IsClosed() {
+			return nil, errors.New("the connection was closed while it was idle")
+		}
+		r.HeldMs = ms(time.Since(begin))
+		if r.After, err = pingPeer(ctx, h, target.ID); err != nil {
+			return nil, err
+		}
+	}
+	r.Identify = known(h, target.ID)
+	return r, nil
+}
+
+func pingPeer(ctx context.Context, h host.Host, id peer.ID) (took []float64, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	results := ping.Ping(ctx, h, id)
 	for range pings {
 		result, ok := <-results
 		if !ok {
@@ -265,14 +349,9 @@ func dial(o options, address string) (*report, error) {
 		if result.Error != nil {
 			return nil, fmt.Errorf("ping: %w", result.Error)
 		}
-		r.PingMs = append(r.PingMs, ms(result.RTT))
+		took = append(took, ms(result.RTT))
 	}
-	stopPings()
-
-	if r.Echo, err = echo(ctx, h, target.ID, o.size); err != nil {
-		return nil, fmt.Errorf("echo: %w", err)
-	}
-	return r, nil
+	return took, nil
 }
 
 // chooseSelection makes every later stream lazy or plain. go-libp2p is lazy for a protocol that it believes the remote

@@ -28,6 +28,8 @@ mod machine;
 mod protocol;
 mod roles;
 mod router;
+#[cfg(feature = "serde")]
+mod serialize;
 mod simopen;
 mod wire;
 

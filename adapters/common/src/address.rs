@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use tidewire_core::{Component, Multiaddr, PeerId};
 
 /// What is said of an address that is nothing for us.
@@ -83,34 +83,22 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The address of a socket on which this peer is to be found.
-pub fn named(socket: SocketAddr, peer: PeerId) -> Multiaddr {
-    let address = Multiaddr::tcp(socket);
-    address.with_peer_id(peer).unwrap_or(address)
+/// The order in which the addresses of a name are tried: IPv6 first, the families in turns (RFC 8305, section 4).
+pub fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (six, four): (Vec<_>, Vec<_>) = found.into_iter().partition(SocketAddr::is_ipv6);
+    let longer = six.len().max(four.len());
+    (0..longer).flat_map(|i| [six.get(i), four.get(i)]).flatten().copied().collect()
 }
 
-/// Where a socket that is bound to `bound` can be reached: of the unspecified address, loopback and the address that the
-/// way to the internet begins with.
-pub fn reachable(bound: SocketAddr) -> Vec<SocketAddr> {
-    // Addresses for documentation (RFC 5737, RFC 3849): connecting a UDP socket sends nothing, it only chooses a route.
-    let (loopback, elsewhere): (IpAddr, IpAddr) = match bound.ip() {
-        ip if !ip.is_unspecified() => return vec![bound],
-        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
-        IpAddr::V6(_) => (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
-    };
-    let routed = || {
-        let socket = UdpSocket::bind((bound.ip(), 0)).ok()?;
-        socket.connect((elsewhere, 9)).ok()?;
-        let ip = socket.local_addr().ok()?.ip();
-        (ip != loopback && !ip.is_unspecified()).then_some(ip)
-    };
-    let ips = [Some(loopback), routed()].into_iter().flatten();
-    ips.map(|ip| SocketAddr::new(ip, bound.port())).collect()
+/// The address with the peer that is to be found there, if it fits.
+pub fn with_peer(address: Multiaddr, peer: PeerId) -> Multiaddr {
+    address.with_peer_id(peer).unwrap_or(address)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     fn parse(text: &str) -> Result<(String, Option<PeerId>), &'static str> {
         let address: Multiaddr = text.parse().map_err(|_| "no address")?;
@@ -171,13 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn the_unspecified_address_stands_for_loopback_and_the_way_out() {
-        let bound = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7));
-        let all = reachable(bound);
-        assert_eq!(all.first(), Some(&SocketAddr::from((Ipv4Addr::LOCALHOST, 7))));
-        assert!(all.iter().all(|socket| socket.port() == 7 && !socket.ip().is_unspecified()), "{all:?}");
-        let one = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
-        assert_eq!(reachable(one), [one]);
+    fn families_take_turns_and_ipv6_begins() {
+        let (a4, b4) = (SocketAddr::from(([192, 0, 2, 1], 1)), SocketAddr::from(([192, 0, 2, 2], 1)));
+        let a6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 1));
+        assert_eq!(interleave(vec![a4, b4, a6]), [a6, a4, b4]);
+        assert_eq!(interleave(vec![a4]), [a4]);
     }
 
     #[test]

@@ -1,104 +1,11 @@
-//! How dialing, listening, upgrading, opening, pinging, reading and writing fail.
+//! How dialing, listening, reading and writing fail.
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use tidewire_connmgr::dial::{DialFault, DialReport};
 use tidewire_core::Multiaddr;
-use tidewire_multistream as multistream;
-use tidewire_upgrade::connection::{By, OpenStreamError, ReadStreamError};
-use tidewire_upgrade::muxer::{MuxerKind, StreamError, WriteError};
-use tidewire_upgrade::pipeline::UpgradeError;
-
-/// Why there is no connection to an address.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialError {
-    /// The address is not one of TCP.
-    #[error("can't dial {address}: {reason}")]
-    Unsupported {
-        /// The address.
-        address: Multiaddr,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// Our gate refused.
-    #[error("dialing {address} was refused by us: {reason}")]
-    Refused {
-        /// The address.
-        address: Multiaddr,
-        /// The gate's reason.
-        reason: String,
-    },
-    /// The name has no address.
-    #[error("can't resolve the name in {address}: {error}")]
-    Resolve {
-        /// The address.
-        address: Multiaddr,
-        /// What the resolver said.
-        error: io::Error,
-    },
-    /// Nobody answered.
-    #[error("can't connect to {address}: {tried}")]
-    Connect {
-        /// The address.
-        address: Multiaddr,
-        /// What was tried, and what came of it.
-        tried: Tried,
-    },
-    /// Somebody answered, and the upgrade failed.
-    #[error("connected to {address} at {socket}, but {error}")]
-    Upgrade {
-        /// The address.
-        address: Multiaddr,
-        /// What it resolved to.
-        socket: SocketAddr,
-        /// Why. Boxed, so that results that travel are small.
-        error: Box<UpgradeFailed>,
-    },
-}
-
-/// The socket addresses that were tried, each with what came of it.
-#[derive(Debug)]
-pub struct Tried(pub Vec<(SocketAddr, io::Error)>);
-
-impl fmt::Display for Tried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (socket, error)) in self.0.iter().enumerate() {
-            write!(f, "{}{socket}: {error}", if i > 0 { "; " } else { "" })?;
-        }
-        Ok(())
-    }
-}
-
-/// Why a socket did not become a connection.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UpgradeFailed {
-    /// The upgrade failed: a broken rule, nothing in common, the wrong peer, time, or our gate.
-    #[error(transparent)]
-    Upgrade(#[from] UpgradeError),
-    /// The socket failed.
-    #[error("the socket failed during the upgrade: {message}")]
-    Socket {
-        /// In which way.
-        kind: io::ErrorKind,
-        /// What the operating system said.
-        message: String,
-    },
-}
-
-impl UpgradeFailed {
-    /// The gate refused, for this reason.
-    pub fn refused(reason: &str) -> UpgradeFailed {
-        UpgradeError::Refused { reason: reason.into() }.into()
-    }
-}
-
-impl From<io::Error> for UpgradeFailed {
-    fn from(error: io::Error) -> Self {
-        UpgradeFailed::Socket { kind: error.kind(), message: error.to_string() }
-    }
-}
+use tidewire_host::Misuse;
+use tidewire_upgrade::connection::ReadStreamError;
+use tidewire_upgrade::muxer::{StreamError, WriteError};
 
 /// Why we don't listen on an address.
 #[derive(Debug, thiserror::Error)]
@@ -120,41 +27,36 @@ pub enum ListenError {
         /// What it said.
         error: io::Error,
     },
+    /// There are as many listeners as may be.
+    #[error("can't listen: {0}")]
+    Misuse(#[from] Misuse),
+    /// The listener was closed before it listened.
+    #[error("the listener was closed: {why}")]
+    Closed {
+        /// Why.
+        why: String,
+    },
 }
 
-/// Why there is no stream.
+/// Why a node is not connected to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
-    /// It can't be opened.
-    #[error(transparent)]
-    Open(#[from] OpenStreamError),
-    /// The remote speaks none of the protocols, or broke a rule.
-    #[error("the protocol was not agreed on: {0}")]
-    Negotiation(multistream::Error),
-    /// The stream was reset before a protocol was agreed on.
-    #[error("{} before a protocol was agreed on", ReadStreamError::Reset { by: *by, code: *code })]
-    Reset {
-        /// Who reset it.
-        by: By,
-        /// Why; 0 where no reason was given.
-        code: u32,
+pub enum ConnectError {
+    /// The address doesn't say whom to expect.
+    #[error("{address} doesn't end in /p2p/ID: whom to expect there?")]
+    NoPeer {
+        /// The address.
+        address: Multiaddr,
     },
-    /// The connection is over.
-    #[error("the connection is over")]
-    Closed,
-}
-
-/// Why there is no round trip to tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PingError {
-    /// The multiplexer has no ping.
-    #[error("{0} has no ping: open a stream of /ipfs/ping/1.0.0 instead")]
-    Unsupported(MuxerKind),
-    /// The connection is over.
-    #[error("the connection is over")]
-    Closed,
+    /// What was tried, and what came of each address.
+    #[error(transparent)]
+    Failed(Box<DialReport>),
+    /// There is too much to do already.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The node is gone.
+    #[error("the node is shut down")]
+    Stopped,
 }
 
 /// For who reads from a stream: [`io::Error::get_ref`] has it as it was.
@@ -188,4 +90,19 @@ pub fn finish_error(error: StreamError) -> io::Error {
         StreamError::Reset { by, code } => WriteError::Reset { by, code },
         _ => WriteError::Failed,
     })
+}
+
+/// Whether resources of this machine ran out: descriptors, memory. Waiting may help, trying again at once will not.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    // EMFILE, ENFILE, ENOMEM, ENOBUFS (Linux, BSD); WSAEMFILE, WSAENOBUFS.
+    const CODES: &[i32] = if cfg!(windows) { &[10_024, 10_055] } else { &[24, 23, 12, 105, 55] };
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+}
+
+/// What the connection manager is told when a socket could not be connected.
+pub fn dial_fault(error: &io::Error) -> DialFault {
+    let why = error.to_string().into();
+    // Without a local end given, no port is left.
+    let local = is_exhausted(error) || error.kind() == io::ErrorKind::AddrNotAvailable;
+    if local { DialFault::Local(why) } else { DialFault::Transport(why) }
 }

@@ -1,5 +1,6 @@
-//! What drivers of tidewire connections over sockets have in common: who has a say and who watches ([`Gate`], [`Observer`]),
-//! how things fail and end ([`DialError`], [`Closed`]), and what addresses mean to sockets ([`Target`]).
+//! What drivers of tidewire nodes over sockets have in common: a host under a lock with all who wait for it ([`Hub`]), a link
+//! that its socket's task and the application's streams share ([`Line`], [`Stream`]), what addresses mean to sockets
+//! ([`Target`], [`DnsAddr`], [`Listeners`]), who watches ([`Observer`]), what is counted ([`Counters`]) and logged.
 //!
 //! Applications find the names they need in the driver that they use, `tidewire-tokio` or `tidewire-std`. This crate is for who
 //! writes another driver. It knows no runtime: a [`Target`] says what to ask a resolver, and the driver asks it in its own way.
@@ -20,16 +21,37 @@
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
 mod address;
-mod closed;
+mod buffer;
+mod calls;
+mod clock;
+mod config;
+mod counters;
+mod dnsaddr;
 mod error;
 mod hooks;
+mod hub;
+mod interfaces;
+mod line;
+mod listeners;
+mod log;
+mod mailbox;
+mod stream;
 
-pub use address::{Target, named, reachable};
-pub use closed::{Closed, Reason};
-pub use error::{
-    DialError, ListenError, OpenError, PingError, Tried, UpgradeFailed, finish_error, read_error, write_error,
-};
-pub use hooks::{Gate, Info, Observed, Observer, Watch};
+pub use address::{Target, interleave, with_peer};
+pub use buffer::{Buffer, Pool, lock};
+pub use calls::Done;
+pub use clock::Clock;
+pub use config::{Connected, NodeConfig, NodeError, RequestError};
+pub use counters::{Counters, Traffic};
+pub use dnsaddr::DnsAddr;
+pub use error::{ConnectError, ListenError, dial_fault, finish_error, is_exhausted, read_error, write_error};
+pub use hooks::{Observed, Observer, Watch};
+pub use hub::{Driver, Hub, HubConfig, HubError, Inbound, Job};
+pub use interfaces::{expand, interfaces};
+pub use line::{Line, Turned};
+pub use listeners::Listeners;
+pub use log::{listener_waits, start};
+pub use stream::Stream;
 
 use std::io;
 use tidewire_core::Seed;

@@ -1,89 +1,96 @@
-//! Drives tidewire connections over blocking sockets and threads, without an async runtime.
+//! A whole libp2p node over blocking sockets and threads, without an async runtime: it listens, dials, keeps its connections
+//! in order, and gives streams as [`Read`](std::io::Read) and [`Write`](std::io::Write).
 //!
-//! ```text
-//!  Endpoint --dial, upgrade----------------> Connection --open, accept--> Stream: Read + Write
-//!     '-----listen--> Listener --accept-----^
-//!
-//!  socket --reader thread--> rx --> [ the machine, behind a mutex ] --> tx --writer thread--> socket
-//!                                     ^ your threads: open, read, write
-//! ```
-//! Each connection has two threads. One waits for bytes. The other sends what there is to say, and keeps the machine's
-//! deadlines while it waits for that. Your own threads never touch the socket: they act on the machine, and sleep until
-//! there is something to read, or room to write. What waits to be sent is bounded by the multiplexer's `max_tx`; an idle
-//! connection holds no buffer.
+//! All protocols live in machines that know no socket: the [host](tidewire_host), which decides, and its
+//! [links](tidewire_host::link), which carry bytes. Here they meet TCP, the clock and the operating system's entropy.
 //!
 //! ```
 //! use std::io::{Read, Write};
-//! use std::sync::Arc;
-//! use tidewire_std::{Config, Endpoint, Keypair, Matcher, Protocol, Protocols, RouteId, Router, Selection, Upgrader};
+//! use tidewire_std::{Keypair, Matcher, Node, NodeConfig, OpenOptions, Protocol, Protocols, random_seed};
 //!
 //! const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // The one who answers.
-//! let seed = tidewire_std::random_seed()?;
-//! let mut router = Router::new();
-//! router.add(ECHO, Matcher::Exact, RouteId::new(1))?;
-//! let mut config = Config::default();
-//! config.connection.router = Some(Arc::new(router));
-//! let server = Endpoint::new(Upgrader::new(&Keypair::from_seed(&seed), &seed, config)?)?;
-//! let listener = server.listen(&"/ip4/127.0.0.1/tcp/0".parse()?)?;
-//! let address = listener.address().clone();
+//! // A node that serves a protocol.
+//! let server = Node::new(NodeConfig::default(), Keypair::from_seed(&random_seed()?))?;
+//! let streams = server.handle(ECHO, Matcher::Exact)?;
 //! std::thread::spawn(move || {
-//!     let connection = listener.accept().ok()?;
-//!     while let Some(inbound) = connection.accept() {
-//!         let (mut from, mut to) = (inbound.stream.try_clone(), inbound.stream);
-//!         std::io::copy(&mut from, &mut to).ok()?;
-//!         to.shutdown().ok()?;
+//!     for inbound in streams {
+//!         std::thread::spawn(move || {
+//!             std::io::copy(&mut &inbound.stream, &mut &inbound.stream)?;
+//!             inbound.stream.shutdown()
+//!         });
 //!     }
-//!     Some(())
 //! });
+//! let listener = server.listen(&"/ip4/127.0.0.1/tcp/0".parse()?)?;
 //!
-//! // The one who asks. The address names the peer; anyone else would be refused.
-//! let seed = tidewire_std::random_seed()?;
-//! let client = Endpoint::new(Upgrader::new(&Keypair::from_seed(&seed), &seed, Config::default())?)?;
-//! let connection = client.dial(&address)?;
-//! let mut stream = connection.open(&Protocols::from(ECHO), Selection::Lazy)?;
+//! // A node that uses it. The address names the peer, who has to prove that it is the one.
+//! let client = Node::new(NodeConfig::default(), Keypair::from_seed(&random_seed()?))?;
+//! let peer = client.connect(&listener.addresses()[0])?.peer;
+//! let mut stream = client.open(peer, &Protocols::from(ECHO), OpenOptions::default())?;
 //! stream.write_all(b"hello")?;
 //! stream.shutdown()?;
-//! let mut answer = String::new();
-//! stream.read_to_string(&mut answer)?;
-//! assert_eq!(answer, "hello");
-//! connection.close(0);
+//! let mut echoed = Vec::new();
+//! stream.read_to_end(&mut echoed)?;
+//! assert_eq!(echoed, b"hello");
+//!
+//! // The same in one call.
+//! assert_eq!(client.request(peer, ECHO, b"hello", 1024)?, "hello");
+//! client.shutdown();
 //! # Ok(())
 //! # }
 //! ```
-// This crate is about the standard library's sockets and threads: it doesn't pretend to do without.
-#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
+//!
+//! # Threads, buffers, time
+//! ```text
+//!  your threads: Node --calls--> [ the host, under a lock ] --jobs--> main thread --> a thread for each listener, each dial
+//!
+//!  socket --reader thread--> [ a connection's link, under a lock ] --writer thread--> socket
+//!                                ^ your threads: Stream, read and write
+//! ```
+//! Each connection has two threads: one waits for bytes, the other sends what there is to say and keeps the deadlines. Your own
+//! threads never touch a socket: they act on the link, and sleep until there is something to read, or room to write. Buffers
+//! belong to a pool of the [`Node`]: an idle connection holds none. Where a remote does not read, writes wait: at most the
+//! multiplexer's `max_tx` twice over is held for it.
+//!
+//! # Ports
+//! Dials leave from the port on which the node listens, where that can be ([`Config::reuse_port`]): so that others see us at an
+//! address at which we can be reached. Listeners and dials therefore set `SO_REUSEADDR` and `SO_REUSEPORT` (Unix): a second
+//! program of the same user can listen on the same port, and then gets some of the connections.
 
-mod connection;
-mod endpoint;
-mod link;
-mod listener;
-mod pool;
-mod shared;
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)] // sockets and threads need std in any case
+
+mod driver;
+mod main_thread;
+mod net;
+mod node;
+mod park;
 mod stream;
-#[cfg(test)]
-mod tests;
-mod threads;
+mod wire;
 
-pub use connection::{Connection, Inbound};
-pub use endpoint::Endpoint;
-pub use listener::Listener;
+pub use driver::{Events, Notice};
+pub use net::TxtResolver;
+pub use node::{Inbound, Incoming, Listener, Node};
 pub use stream::Stream;
 pub use tidewire_adapter::{
-    Closed, DialError, Gate, Info, ListenError, Observed, Observer, OpenError, PingError, Reason, Tried, UpgradeFailed,
+    ConnectError, Connected, Counters, ListenError, NodeConfig, NodeError, Observed, Observer, RequestError,
     random_seed,
 };
 
 // What every program needs, so that it names one crate.
 #[doc(no_inline)]
+pub use tidewire_connmgr::dial::DialOptions;
+#[doc(no_inline)]
 pub use tidewire_core::{Keypair, Multiaddr, PeerId, Role, Seed};
 #[doc(no_inline)]
-pub use tidewire_multistream::{Matcher, Protocol, Protocols, RouteId, Router};
+pub use tidewire_host::{
+    Command, Config, ConnectionId, Event, Host, Input, ListenerId, OpenFailure, OpenOptions, StreamId,
+};
 #[doc(no_inline)]
-pub use tidewire_upgrade::connection::{By, Event, ReadStreamError, Selection};
+pub use tidewire_multistream::{Matcher, Protocol, Protocols};
 #[doc(no_inline)]
-pub use tidewire_upgrade::muxer::{MuxerKind, StreamId, WriteError};
+pub use tidewire_upgrade::connection::{ReadStreamError, Selection};
 #[doc(no_inline)]
-pub use tidewire_upgrade::pipeline::{Config, Plan, Progress, SecurityKind, Upgrader};
+pub use tidewire_upgrade::muxer::{By, MuxerKind, WriteError};
+#[doc(no_inline)]
+pub use tidewire_upgrade::pipeline::{Progress, SecurityKind};

@@ -1,244 +1,153 @@
-//! A stream of a connection, as `Read` and `Write`.
+//! A stream: bytes both ways, each way finished by itself.
 
-use crate::connection::{Handle, why};
-use crate::link::{Link, Owner, Slot};
-use bytes::Bytes;
+use crate::park::block;
+use bytes::{Bytes, BytesMut};
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
-use std::sync::{Arc, Condvar, MutexGuard};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-use tidewire_adapter::{OpenError, finish_error, read_error, write_error};
+use tidewire_adapter::{self as adapter, lock};
+use tidewire_host::{ConnectionId, StreamId};
 use tidewire_multistream::Protocol;
-use tidewire_upgrade::connection::{By, ReadStreamError};
-use tidewire_upgrade::muxer::{StreamError, StreamId, WriteError};
 
-/// A stream: bytes in both directions, each of which ends by itself.
+/// A stream to a peer: [`Read`] and [`Write`], by reference too. A clone is another handle to the same, so that one thread can
+/// read while another one writes; two that do the same take turns.
 ///
-/// Several handles ([`try_clone`](Stream::try_clone)) or references may be used from several threads, one to read and one to
-/// write say. When the last handle is dropped, a stream that was not finished is reset; one that was finished lives on until
-/// the remote has finished too, and is reset if it sends what nobody will read.
+/// What was written is sent without a flush. When the last handle is dropped, a stream that was not shut down is reset; one
+/// that was is left in peace until the remote finishes too, and reset if it sends something that nobody would read.
+///
+/// The errors of reading and writing hold a [`ReadStreamError`](crate::ReadStreamError) and a
+/// [`WriteError`](crate::WriteError): [`io::Error::get_ref`].
+#[derive(Clone)]
 pub struct Stream(Arc<Inner>);
 
 struct Inner {
-    handle: Arc<Handle>,
     id: StreamId,
-    changed: Arc<Condvar>,
+    connection: ConnectionId,
+    protocol: Protocol,
+    /// `None`: we have reset it. Locked for one call at a time.
+    stream: Mutex<Option<adapter::Stream>>,
+    read: Way,
+    write: Way,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Way {
+    /// Locked by whoever waits here.
+    turn: Mutex<()>,
+    timeout: Mutex<Option<Duration>>,
 }
 
 impl Stream {
-    pub(crate) fn new(handle: Arc<Handle>, id: StreamId, changed: Arc<Condvar>) -> Self {
-        Stream(Arc::new(Inner { handle, id, changed }))
+    pub(crate) fn new(stream: adapter::Stream) -> Stream {
+        let (id, connection, protocol) = (stream.id(), stream.connection(), stream.protocol().clone());
+        let (read, write) = (Way::default(), Way::default());
+        Stream(Arc::new(Inner { id, connection, protocol, stream: Mutex::new(Some(stream)), read, write }))
     }
 
-    /// The stream's number in its connection.
+    /// Its number within its connection.
     pub fn id(&self) -> StreamId {
         self.0.id
     }
 
-    /// What both ends speak on it; `None` while there is no answer.
-    pub fn protocol(&self) -> Option<Protocol> {
-        self.0.slot(|slot| slot.protocol.clone()).flatten()
+    /// Its connection.
+    pub fn connection(&self) -> ConnectionId {
+        self.0.connection
     }
 
-    /// Waits until both ends agree on the protocol.
-    ///
-    /// # Errors
-    /// They don't, or the stream ended before.
-    pub fn negotiated(&self) -> Result<Protocol, OpenError> {
-        let shared = &*self.0.handle.shared;
-        let mut link = shared.lock();
-        loop {
-            // What neither we nor the machine know any more, we have reset.
-            let by_us = OpenError::Reset { by: By::Us, code: 0 };
-            let Some(slot) = link.streams.get(&self.0.id) else { return Err(by_us) };
-            if let Some(protocol) = &slot.protocol {
-                return Ok(protocol.clone());
-            }
-            if let Some(error) = &slot.refused {
-                return Err(OpenError::Negotiation(error.clone()));
-            }
-            if link.over.is_some() {
-                return Err(OpenError::Closed);
-            }
-            // A reset before the answer shows when reading.
-            let read = link.machine().map(|(connection, tx)| connection.read(self.0.id, tx));
-            match read {
-                Some(Err(ReadStreamError::Reset { by, code })) => return Err(OpenError::Reset { by, code }),
-                Some(Err(ReadStreamError::Unknown)) => return Err(by_us),
-                _ => {}
-            }
-            let Ok(woken) = shared.wait(&self.0.changed, link, None) else { return Err(OpenError::Closed) };
-            link = woken;
-        }
+    /// What both ends speak on it. Of a single protocol that was proposed with [`Selection::Lazy`](crate::Selection::Lazy),
+    /// the remote may not have said yet whether it does: reading tells.
+    pub fn protocol(&self) -> &Protocol {
+        &self.0.protocol
     }
 
-    /// The next piece that the remote sent, as it lies in the receive buffer. `None`: the remote finished.
+    /// The next piece, as it arrived and without a copy. `None`: the remote finished.
     ///
     /// # Errors
-    /// As reading.
+    /// The protocol was refused, the stream was reset, the connection is over, or the time; what came before was read.
     pub fn read_chunk(&self) -> io::Result<Option<Bytes>> {
-        self.0.read(usize::MAX)
+        self.chunk(None)
     }
 
-    /// Says that we send no more; reading goes on. Doing it twice is harmless.
+    /// All that comes until the remote finishes, at most `max` bytes.
     ///
     /// # Errors
-    /// The stream was reset, or the connection is over.
+    /// As [`read_chunk`](Stream::read_chunk); [`io::ErrorKind::FileTooLarge`]: there was more.
+    pub fn read_all(&self, max: usize) -> io::Result<Bytes> {
+        self.read_all_until(None, max)
+    }
+
+    /// Says that we send no more; reading goes on. Again: nothing.
+    ///
+    /// # Errors
+    /// The protocol was refused, the stream was reset, or the connection is over.
     pub fn shutdown(&self) -> io::Result<()> {
-        let shared = &*self.0.handle.shared;
-        let mut link = shared.lock();
-        let done = self.0.slot_in(&mut link)?.finished;
-        let result = match link.machine() {
-            _ if done => Ok(()),
-            Some((connection, tx)) => connection.finish(self.0.id, tx),
-            None => Err(StreamError::Failed),
-        };
-        match result {
-            Ok(()) => {
-                self.0.slot_in(&mut link)?.finished = true;
-                shared.kick(&mut link);
-                Ok(())
-            }
-            Err(StreamError::Failed) => Err(over(&link)),
-            Err(error) => Err(finish_error(error)),
-        }
+        lock(&self.0.stream).as_mut().map_or_else(|| Err(gone()), adapter::Stream::finish)
     }
 
-    /// Ends the stream at once in both directions; `code` is told where the multiplexer has a place for it.
+    /// Ends the stream at once in both directions, also for those who wait. `code` is told where the multiplexer has a place
+    /// for it: libp2p/specs connections/README.md, "Error Codes".
     pub fn reset(&self, code: u32) {
-        let mut link = self.0.handle.shared.lock();
-        if let Some((connection, tx)) = link.machine() {
-            connection.reset(self.0.id, code, tx).ok();
+        if let Some(stream) = lock(&self.0.stream).take() {
+            stream.reset(code);
         }
-        if let Some(slot) = link.streams.get_mut(&self.0.id) {
-            slot.reset = true;
-            slot.ahead.clear();
-        }
-        self.0.changed.notify_all();
-        self.0.handle.shared.kick(&mut link);
     }
 
-    /// How long a read may wait. `None`, the default: for ever. Of all handles of this stream.
+    /// How long a read may wait before it fails with [`io::ErrorKind::TimedOut`]; the stream is as good as before. `None`, the
+    /// default: for ever.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
-        self.0.slot(|slot| slot.read_timeout = timeout);
+        *lock(&self.0.read.timeout) = timeout;
     }
 
-    /// How long a write may wait. `None`, the default: for ever. Of all handles of this stream.
+    /// The same for a write.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
-        self.0.slot(|slot| slot.write_timeout = timeout);
+        *lock(&self.0.write.timeout) = timeout;
     }
 
-    /// Another handle to the same stream, for another thread.
-    #[must_use]
-    pub fn try_clone(&self) -> Stream {
-        Stream(self.0.clone())
-    }
-}
-
-impl Inner {
-    fn slot<R>(&self, look: impl FnOnce(&mut Slot) -> R) -> Option<R> {
-        self.handle.shared.lock().streams.get_mut(&self.id).map(look)
-    }
-
-    fn slot_in<'a>(&self, link: &'a mut Link) -> io::Result<&'a mut Slot> {
-        match link.streams.get_mut(&self.id) {
-            Some(slot) if !slot.reset => Ok(slot),
-            _ => Err(io::Error::new(ErrorKind::ConnectionReset, "we have reset this stream")),
-        }
-    }
-
-    /// At most `most` bytes; `None`: the end.
-    fn read(&self, most: usize) -> io::Result<Option<Bytes>> {
-        let shared = &*self.handle.shared;
-        let mut link = shared.lock();
-        let mut until = None;
-        loop {
-            let slot = self.slot_in(&mut link)?;
-            if slot.read_to_end {
-                return Ok(None);
+    pub(crate) fn read_all_until(&self, until: Option<Instant>, max: usize) -> io::Result<Bytes> {
+        let mut all = BytesMut::new();
+        while let Some(chunk) = self.chunk(until)? {
+            if chunk.len() > max - all.len() {
+                let why = format!("more than {max} bytes came, which is the most that was wanted");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
             }
-            let wait = slot.read_timeout;
-            let piece = match std::mem::take(&mut slot.ahead) {
-                ahead if !ahead.is_empty() => Ok(Some(ahead)),
-                _ => match link.machine() {
-                    Some((connection, tx)) => connection.read(self.id, tx),
-                    None => Err(ReadStreamError::Closed),
-                },
-            };
-            match piece {
-                Ok(Some(piece)) if piece.is_empty() => {}
-                Ok(Some(mut piece)) => {
-                    if piece.len() > most {
-                        let rest = piece.split_off(most);
-                        self.slot_in(&mut link)?.ahead = rest;
-                    }
-                    shared.kick(&mut link);
-                    return Ok(Some(piece.freeze()));
-                }
-                Ok(None) => {
-                    self.slot_in(&mut link)?.read_to_end = true;
-                    shared.kick(&mut link);
-                    return Ok(None);
-                }
-                Err(ReadStreamError::Blocked) => link = self.wait(link, &mut until, wait)?,
-                Err(ReadStreamError::Closed) => return Err(over(&link)),
-                Err(error) => return Err(read_error(error)),
-            }
+            all.extend_from_slice(&chunk);
         }
+        Ok(all.freeze())
     }
 
-    fn write(&self, data: &[u8]) -> io::Result<usize> {
-        let shared = &*self.handle.shared;
-        let mut link = shared.lock();
-        let mut until = None;
-        loop {
-            let slot = self.slot_in(&mut link)?;
-            let (wait, finished) = (slot.write_timeout, slot.finished);
-            let written = match link.machine() {
-                _ if finished => Err(WriteError::Finished),
-                Some((connection, tx)) => connection.write(self.id, data, tx),
-                None => Err(WriteError::Failed),
-            };
-            match written {
-                Ok(count) => {
-                    shared.kick(&mut link);
-                    return Ok(count);
-                }
-                Err(WriteError::Blocked) => link = self.wait(link, &mut until, wait)?,
-                Err(WriteError::Failed) => return Err(over(&link)),
-                Err(error) => return Err(write_error(error)),
-            }
+    pub(crate) fn write_all_until(&self, until: Option<Instant>, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let count = self.write_some(until, data)?;
+            data = data.get(count..).unwrap_or_default();
         }
+        Ok(())
     }
 
-    fn wait<'a>(
+    fn chunk(&self, until: Option<Instant>) -> io::Result<Option<Bytes>> {
+        let chunk = self.wait(&self.0.read, until, adapter::Stream::poll_chunk)?;
+        Ok(chunk.map(BytesMut::freeze))
+    }
+
+    fn write_some(&self, until: Option<Instant>, data: &[u8]) -> io::Result<usize> {
+        self.wait(&self.0.write, until, |stream, waker| stream.poll_write(waker, data))
+    }
+
+    fn wait<T>(
         &self,
-        link: MutexGuard<'a, Link>,
-        until: &mut Option<Instant>,
-        timeout: Option<Duration>,
-    ) -> io::Result<MutexGuard<'a, Link>>
-    where
-        Self: 'a,
-    {
-        if until.is_none() {
-            *until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        }
-        self.handle.shared.wait(&self.changed, link, *until)
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let shared = &*self.handle.shared;
-        let mut link = shared.lock();
-        let Some(slot) = link.streams.get_mut(&self.id) else { return };
-        if slot.finished && !slot.reset && slot.ahead.is_empty() {
-            slot.owner = Owner::Nobody;
-            link.touch(self.id);
-        } else {
-            link.forget(self.id, 0);
-        }
-        shared.kick(&mut link);
+        way: &Way,
+        until: Option<Instant>,
+        mut poll: impl FnMut(&mut adapter::Stream, &Waker) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        let until = until.or_else(|| Instant::now().checked_add((*lock(&way.timeout))?));
+        let _turn = lock(&way.turn);
+        let done = block(until, |waker| match lock(&self.0.stream).as_mut() {
+            Some(stream) => poll(stream, waker),
+            None => Poll::Ready(Err(gone())),
+        });
+        done.unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "the stream's timeout is over")))
     }
 }
 
@@ -247,17 +156,21 @@ impl Read for &Stream {
         if buf.is_empty() {
             return Ok(0);
         }
-        let Some(piece) = self.0.read(buf.len())? else { return Ok(0) };
-        if let Some(to) = buf.get_mut(..piece.len()) {
-            to.copy_from_slice(&piece);
-        }
-        Ok(piece.len())
+        self.wait(&self.0.read, None, |stream, waker| {
+            stream.poll_read(waker, |rest| {
+                let count = rest.len().min(buf.len());
+                if let (Some(to), Some(from)) = (buf.get_mut(..count), rest.get(..count)) {
+                    to.copy_from_slice(from);
+                }
+                count
+            })
+        })
     }
 }
 
 impl Write for &Stream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_some(None, data)
     }
 
     /// Does nothing: what was written is on its way.
@@ -273,8 +186,8 @@ impl Read for Stream {
 }
 
 impl Write for Stream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        (&*self).write(data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -284,10 +197,10 @@ impl Write for Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("id", &self.0.id).field("protocol", &self.protocol()).finish_non_exhaustive()
+        f.debug_struct("Stream").field("id", &self.id()).field("protocol", self.protocol()).finish_non_exhaustive()
     }
 }
 
-fn over(link: &Link) -> io::Error {
-    io::Error::new(ErrorKind::ConnectionAborted, format!("the connection is over: {}", why(link)))
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "we have reset this stream")
 }

@@ -13,7 +13,7 @@ fn no_async_runtime_is_in_the_dependency_tree() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
     let names: Vec<_> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(names.contains(&"tidewire-upgrade") && names.contains(&"bytes"), "{tree}");
+    assert!(names.contains(&"tidewire-host") && names.contains(&"bytes"), "{tree}");
     for runtime in ["tokio", "async-std", "smol", "async-io", "futures-executor", "mio", "polling"] {
         assert!(!names.contains(&runtime), "{runtime} came along:\n{tree}");
     }

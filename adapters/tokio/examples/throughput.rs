@@ -1,31 +1,19 @@
 //! Bytes over one stream, Noise, yamux and loopback TCP, in a runtime with two workers: writes of 64 KiB, reads of whole pieces.
-#![allow(clippy::std_instead_of_alloc)]
 
-use std::sync::Arc;
 use std::time::Instant;
-use tidewire_tokio::{
-    Config, Endpoint, Keypair, Matcher, Protocol, Protocols, RouteId, Router, Seed, Selection, Upgrader,
-};
+use tidewire_tokio::{Keypair, Matcher, Node, NodeConfig, OpenOptions, Protocol, random_seed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const TOTAL: usize = 1 << 30;
+const SINK: Protocol = Protocol::from_static("/sink/1.0.0");
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn core::error::Error>> {
-    let sink = Protocol::from_static("/sink/1.0.0");
-    let mut router = Router::new();
-    router.add(sink.clone(), Matcher::Exact, RouteId::new(0))?;
-    let node = |n, router: Option<Arc<Router>>| -> Result<Endpoint, Box<dyn core::error::Error>> {
-        let seed = Seed::new([n; 32]);
-        let mut config = Config::default();
-        config.connection.router = router;
-        Ok(Endpoint::new(Upgrader::new(&Keypair::from_seed(&seed), &seed, config)?)?)
-    };
-    let listener = node(1, Some(Arc::new(router)))?.listen(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
-    let address = listener.address().clone();
+    let node = || Node::new(NodeConfig::default(), Keypair::from_seed(&random_seed()?));
+    let (server, client) = (node()?, node()?);
+    let mut streams = server.handle(SINK, Matcher::Exact)?;
     tokio::spawn(async move {
-        let connection = listener.accept().await?;
-        while let Some(mut inbound) = connection.accept().await {
+        while let Some(mut inbound) = streams.next().await {
             let mut received = 0;
             while received < TOTAL {
                 let Some(chunk) = inbound.stream.read_chunk().await? else { break };
@@ -36,13 +24,13 @@ async fn main() -> Result<(), Box<dyn core::error::Error>> {
         }
         std::io::Result::Ok(())
     });
+    let listener = server.listen(&"/ip4/127.0.0.1/tcp/0".parse()?).await?;
+    let peer = client.connect(&listener.addresses()[0]).await?.peer;
 
-    let dialer = node(2, None)?;
-    let connection = dialer.dial(&address).await?;
     let piece = vec![7; 64 * 1024];
     for _ in 0..5 {
         let start = Instant::now();
-        let mut stream = connection.open(&Protocols::from(sink.clone()), Selection::Lazy).await?;
+        let mut stream = client.open(peer, &SINK.into(), OpenOptions::default()).await?;
         for _ in 0..TOTAL / piece.len() {
             stream.write_all(&piece).await?;
         }

@@ -1,23 +1,22 @@
-//! The loop that drives a machine over a socket: an upgrade first, then the connection that it becomes.
+//! The task of a connection: moves bytes between its socket and its line.
 //!
 //! ```text
-//!        .--> turn: the machine takes of rx, appends to tx, says when it wants to be called
+//!        .--> turn: the line takes of rx, puts into tx, says when it wants to be called
 //!        |      |
 //!        |    write tx, read rx    while one of them moved a byte
 //!        '------'
 //!               '--> nothing moved: wait for the socket, the deadline, or whoever woke the task
 //! ```
 
-use crate::buffer::{Buffer, Pool};
-use crate::endpoint::Clock;
 use bytes::Buf;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tidewire_adapter::{Observed, Watch};
+use tidewire_adapter::{Buffer, Hub, Line, Observed, Turned, Watch};
 use tidewire_core::Time;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,83 +28,59 @@ const MAX_RX: usize = 128 * 1024;
 /// With less room than this in `rx`, a read is not worth a system call.
 const MIN_READ: usize = 64 * 1024;
 
-/// A socket with what was received from it, and what is to be sent to it.
-#[derive(Debug)]
-pub(crate) struct Wire {
+/// Drives a connection to its end. A closed one may take `limit` to send what is left, and to hear that the remote closed too.
+pub(crate) async fn run(hub: Arc<Hub>, line: Arc<Line>, socket: TcpStream, limit: Duration) {
+    let watch = hub.watch(line.connection());
+    let (rx, tx) = (Buffer::default(), Buffer::default());
+    let (written, ended, deaf, sent, received, alarm, timer) = (0, false, false, 0, 0, Time::NEVER, None);
+    let mut wire =
+        Wire { hub, line, watch, socket, rx, tx, written, ended, deaf, sent, received, alarm, timer, done: false };
+    let turned = poll_fn(|cx| wire.poll(cx)).await;
+    wire.done = true;
+    if turned == Turned::Over {
+        wire.finish(limit).await;
+    }
+    let (sent, received) = (wire.sent, wire.received);
+    wire.watch.tell(|| Observed::Done { sent, received });
+}
+
+/// A connection's line and its socket, with what was received from it, and what is to be sent to it.
+struct Wire {
+    hub: Arc<Hub>,
+    line: Arc<Line>,
+    watch: Watch,
     socket: TcpStream,
-    pub(crate) rx: Buffer,
-    pub(crate) tx: Buffer,
+    rx: Buffer,
+    tx: Buffer,
     /// How much of `tx` was sent.
     written: usize,
     /// The remote sends no more.
-    pub(crate) ended: bool,
+    ended: bool,
     /// The remote takes no more: nothing is sent, and what it had said before is still read.
     deaf: bool,
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
+    sent: u64,
+    received: u64,
     /// When the timer fires; not later than the last deadline.
     alarm: Time,
     timer: Option<Pin<Box<Sleep>>>,
-    pub(crate) clock: Clock,
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) watch: Watch,
-}
-
-/// A machine, seen from the loop.
-pub(crate) trait Driven {
-    /// What it comes to.
-    type Done;
-
-    /// Everything that can be done now. `Wait`: call again when a byte came or went, or at that time.
-    fn turn(&mut self, cx: &Context<'_>, now: Time, wire: &mut Wire) -> Turn<Self::Done>;
-
-    /// The socket failed.
-    fn broken(&mut self, error: io::Error) -> Self::Done;
-}
-
-pub(crate) enum Turn<D> {
-    Wait(Time),
-    Done(D),
+    /// The line knows that it is over.
+    done: bool,
 }
 
 impl Wire {
-    pub(crate) fn new(socket: TcpStream, clock: Clock, pool: Arc<Pool>, watch: Watch) -> Self {
-        Wire {
-            socket,
-            rx: Buffer::default(),
-            tx: Buffer::default(),
-            written: 0,
-            ended: false,
-            deaf: false,
-            sent: 0,
-            received: 0,
-            alarm: Time::NEVER,
-            timer: None,
-            clock,
-            pool,
-            watch,
-        }
-    }
-
-    /// What is to be sent and was not begun.
-    pub(crate) fn take_unsent(&mut self) -> Buffer {
-        if self.written == 0 { std::mem::take(&mut self.tx) } else { Buffer::default() }
-    }
-
-    /// Drives `machine` until it is done. May be dropped and called again at any time.
-    pub(crate) async fn drive<D: Driven>(&mut self, machine: &mut D) -> D::Done {
-        poll_fn(|cx| self.poll_drive(cx, machine)).await
-    }
-
-    fn poll_drive<D: Driven>(&mut self, cx: &mut Context<'_>, machine: &mut D) -> Poll<D::Done> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turned> {
         loop {
-            let deadline = match machine.turn(cx, self.clock.now(), self) {
-                Turn::Done(done) => return Poll::Ready(done),
-                Turn::Wait(deadline) => deadline,
+            let Wire { hub, line, rx, tx, ended, .. } = self;
+            let deadline = match line.turn(hub, cx.waker(), &mut rx.bytes, *ended, tx) {
+                Turned::Wait(deadline) => deadline,
+                done => return Poll::Ready(done),
             };
             let wrote = self.poll_write(cx);
             match self.poll_read(cx) {
-                Poll::Ready(Err(error)) => return Poll::Ready(machine.broken(error)),
+                Poll::Ready(Err(error)) => {
+                    self.line.broken(&self.hub, &error.to_string());
+                    return Poll::Ready(Turned::Refused);
+                }
                 Poll::Pending if wrote.is_pending() => ready!(self.poll_deadline(cx, deadline)),
                 _ => {}
             }
@@ -133,6 +108,7 @@ impl Wire {
             }
             self.written += count;
             self.sent += count as u64;
+            self.hub.traffic().sent.fetch_add(count as u64, Relaxed);
             self.watch.tell(|| Observed::Sent(count));
         }
         Poll::Ready(Ok(()))
@@ -150,18 +126,19 @@ impl Wire {
                 return Poll::Pending;
             }
         }
-        self.rx.make_room(MIN_READ, &self.pool);
+        self.rx.make_room(MIN_READ, self.hub.pool());
         let count = ready!(pin!(self.socket.read_buf(&mut self.rx.bytes)).poll(cx))?;
         self.ended = count == 0;
         self.received += count as u64;
+        self.hub.traffic().received.fetch_add(count as u64, Relaxed);
         if count > 0 {
             self.watch.tell(|| Observed::Received(count));
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Ready once the machine wants to be called. The timer is only ever moved when it would fire too late, or has fired:
-    /// the deadline moves with every byte, and an early call is harmless.
+    /// Ready once the line wants to be called. The timer is only ever moved when it would fire too late, or has fired: the
+    /// deadline moves with every byte, and an early call is harmless.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Time) -> Poll<()> {
         if deadline.is_never() {
             (self.timer, self.alarm) = (None, Time::NEVER);
@@ -169,7 +146,7 @@ impl Wire {
         }
         if deadline < self.alarm || self.timer.is_none() {
             self.alarm = deadline;
-            let at = self.clock.instant(deadline);
+            let at = self.hub.clock().instant(deadline).into();
             match &mut self.timer {
                 Some(timer) => timer.as_mut().reset(at),
                 None => self.timer = Some(Box::pin(sleep_until(at))),
@@ -183,7 +160,7 @@ impl Wire {
 
     /// Sends what is left, says that no more comes, and waits for the remote to do the same: closing a socket with unread
     /// bytes in it would make the operating system throw away what the remote has not read.
-    pub(crate) async fn finish(&mut self, limit: Duration) {
+    async fn finish(&mut self, limit: Duration) {
         let finishing = async {
             poll_fn(|cx| if self.tx.bytes.is_empty() { Poll::Ready(()) } else { self.poll_write(cx) }).await;
             self.socket.shutdown().await?;
@@ -196,5 +173,15 @@ impl Wire {
         };
         // Whoever does not take our last bytes in time, or has closed already, can't be told anything.
         let _ = timeout(limit, finishing).await;
+    }
+}
+
+/// The runtime may end the task at any point, and so may a hook that panics.
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if !self.done {
+            let why = if std::thread::panicking() { "its task panicked" } else { "its task was ended" };
+            self.line.broken(&self.hub, why);
+        }
     }
 }

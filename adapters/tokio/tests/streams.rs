@@ -9,89 +9,166 @@
 
 mod support;
 
-use std::io::ErrorKind;
 use std::task::Poll;
 use std::time::Duration;
 use support::*;
-use tidewire_tokio::{By, MuxerKind, OpenError, Protocols, ReadStreamError, Selection, WriteError};
+use tidewire_host::link::OpenFault;
+use tidewire_tokio::{
+    By, Matcher, MuxerKind, NodeConfig, OpenFailure, OpenOptions, Protocol, Protocols, ReadStreamError, RequestError,
+    WriteError,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_mebibyte_comes_back_over_a_lazy_stream() {
-    let connection = echoing().await;
-    let stream = open(&connection).await;
-    round_trip(stream, 1 << 20, 1).await;
+    let (a, _b, _) = pair().await;
+    round_trip(open(&a, ECHO).await, 1 << 20, 1).await;
 }
 
 #[tokio::test]
 async fn a_mebibyte_comes_back_over_a_plainly_negotiated_stream() {
-    let connection = echoing().await;
-    let stream = connection.open(&Protocols::from(ECHO), Selection::Plain).await.unwrap();
-    assert_eq!(stream.protocol(), Some(ECHO));
+    let (a, _b, _) = pair().await;
+    let stream = a.open(id(2), &ECHO.into(), plain()).await.unwrap();
+    assert_eq!(stream.protocol(), &ECHO);
     round_trip(stream, 1 << 20, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_mebibytes_come_back() {
-    let connection = echoing().await;
-    let stream = open(&connection).await;
-    round_trip(stream, 20 << 20, 3).await;
+    let (a, _b, _) = pair().await;
+    round_trip(open(&a, ECHO).await, 20 << 20, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_streams_at_once_do_not_disturb_each_other() {
-    let connection = echoing().await;
+    let (a, _b, _) = pair().await;
     let mut all = tokio::task::JoinSet::new();
     for i in 0..200 {
-        let connection = connection.clone();
-        let selection = if i % 2 == 0 { Selection::Lazy } else { Selection::Plain };
+        let a = a.clone();
+        let options = if i % 2 == 0 { OpenOptions::default() } else { plain() };
         all.spawn(async move {
-            let stream = connection.open(&Protocols::from(ECHO), selection).await.unwrap();
+            let stream = a.open(id(2), &ECHO.into(), options).await.unwrap();
             round_trip(stream, 1000 * (i % 40), i).await;
         });
     }
     while let Some(done) = all.join_next().await {
         done.unwrap();
     }
+    assert!(a.counters().streams >= 200);
+    until(|| a.counters().streams_outbound == 0).await;
+}
+
+#[tokio::test]
+async fn a_handler_learns_who_speaks_and_what() {
+    let (a, b, _) = pair().await;
+    let mut any = b.handle(Protocol::from_static("/any/"), Matcher::Prefix).unwrap();
+    let mut stream = a.open(id(2), &Protocols::parse(&["/any/7"]).unwrap(), OpenOptions::default()).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    let inbound = any.next().await.unwrap();
+    assert_eq!((inbound.peer, inbound.protocol.as_str()), (id(1), "/any/7"));
+}
+
+#[tokio::test]
+async fn a_later_handler_takes_the_place_of_the_earlier_and_ends_it() {
+    let (a, b, mut old) = pair().await;
+    let mut new = b.handle(TALK, Matcher::Exact).unwrap();
+    assert!(old.next().await.is_none());
+    drop(old);
+    open(&a, TALK).await.write_all(b"x").await.unwrap();
+    new.next().await.unwrap();
+    drop(new);
+    let gone = a.open(id(2), &TALK.into(), plain()).await.unwrap_err();
+    assert_eq!(gone, OpenFailure::Link(OpenFault::Unsupported), "a dropped handler serves no more");
+}
+
+#[tokio::test]
+async fn streams_that_no_handler_takes_in_time_are_reset() {
+    let mut config = NodeConfig::default();
+    config.max_incoming = 2;
+    let (a, _b, _talks) = pair_of(node(1), node_with(2, config)).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(a.open(id(2), &TALK.into(), plain()).await.unwrap());
+    }
+    let error = streams.pop().unwrap().read(&mut [0]).await.unwrap_err();
+    assert_eq!(inner::<ReadStreamError>(&error), ReadStreamError::Reset { by: By::Remote, code: 0x1002 });
+}
+
+#[tokio::test]
+async fn a_request_is_one_call() {
+    let (a, _b, mut talks) = pair().await;
+    tokio::spawn(async move {
+        while let Some(mut inbound) = talks.next().await {
+            let question = inbound.stream.read_all(100).await?;
+            inbound.stream.write_all(&question.repeat(2)).await?;
+            inbound.stream.shutdown().await?;
+        }
+        std::io::Result::Ok(())
+    });
+    assert_eq!(a.request(id(2), TALK, b"ab", 4).await.unwrap(), "abab");
+    let error = a.request(id(2), TALK, b"abc", 5).await.unwrap_err();
+    assert!(matches!(error, RequestError::TooLong { max: 5 }), "{error}");
+    let error = a.request(id(2), Protocol::from_static("/nope"), b"", 5).await.unwrap_err();
+    assert!(matches!(error, RequestError::Stream(_)) && error.to_string().contains("/nope"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_answers_times_out() {
+    let mut config = NodeConfig::default();
+    config.request_timeout = Duration::from_millis(100);
+    let (a, _b, mut talks) = pair_of(node_with(1, config), node(2)).await;
+    let (asked, _held) = tokio::join!(a.request(id(2), TALK, b"?", 5), talks.next());
+    let error = asked.unwrap_err();
+    assert!(matches!(error, RequestError::TimedOut { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_message_is_one_call() {
+    let (a, _b, mut talks) = pair().await;
+    let sent = data(300_000, 5);
+    let receiving = async { talks.next().await.unwrap().stream.read_all(1 << 20).await.unwrap() };
+    let (told, received) = tokio::join!(a.send(id(2), TALK, &sent), receiving);
+    told.unwrap();
+    assert!(received == sent);
+    let error = a.send(id(2), Protocol::from_static("/nope"), b"x").await.unwrap_err();
+    assert!(matches!(error, RequestError::Open(OpenFailure::Link(OpenFault::Unsupported))), "{error}");
 }
 
 #[tokio::test]
 async fn the_first_of_our_protocols_that_the_remote_speaks_is_taken() {
-    let connection = echoing().await;
+    let (a, _b, _) = pair().await;
     let ours = Protocols::parse(&["/echo/9.0.0", "/echo/1.0.0"]).unwrap();
-    let stream = connection.open(&ours, Selection::Lazy).await.unwrap();
-    assert_eq!(stream.negotiated().await, Ok(ECHO));
+    let stream = a.open(id(2), &ours, OpenOptions::default()).await.unwrap();
+    assert_eq!(stream.protocol(), &ECHO);
 }
 
 #[tokio::test]
 async fn a_refused_lazy_protocol_is_a_typed_error_at_the_first_read() {
-    let connection = echoing().await;
-    let mut stream = connection.open(&Protocols::parse(&["/nope"]).unwrap(), Selection::Lazy).await.unwrap();
+    let (a, _b, _) = pair().await;
+    let mut stream = open(&a, Protocol::from_static("/nope")).await;
     stream.write_all(b"too early").await.unwrap();
     let error = stream.read(&mut [0; 8]).await.unwrap_err();
     assert!(matches!(inner::<ReadStreamError>(&error), ReadStreamError::Negotiation(_)), "{error}");
     assert!(error.to_string().contains("/nope"), "{error}");
-    for late in [stream.write_all(b"too late").await, stream.shutdown().await] {
-        let error = late.unwrap_err();
-        assert_eq!((error.kind(), inner::<WriteError>(&error)), (ErrorKind::Unsupported, WriteError::Refused));
-    }
+    assert!(stream.write_all(b"too late").await.is_err());
+    assert!(stream.shutdown().await.is_err());
 }
 
 #[tokio::test]
 async fn a_plainly_refused_protocol_fails_the_open() {
-    let connection = echoing().await;
-    let refused = connection.open(&Protocols::parse(&["/nope"]).unwrap(), Selection::Plain).await;
-    assert!(matches!(refused, Err(OpenError::Negotiation(_))), "{refused:?}");
+    let (a, _b, _) = pair().await;
+    let refused = a.open(id(2), &Protocols::parse(&["/nope"]).unwrap(), plain()).await.unwrap_err();
+    assert_eq!(refused, OpenFailure::Link(OpenFault::Unsupported));
     // The connection is as good as before.
-    let stream = open(&connection).await;
-    round_trip(stream, 100, 0).await;
+    round_trip(open(&a, ECHO).await, 100, 0).await;
+    assert_eq!(a.counters().opened_outbound, 1);
 }
 
 #[tokio::test]
 async fn dropped_futures_lose_no_data() {
-    let connection = echoing().await;
-    let (mut reader, mut writer) = tokio::io::split(open(&connection).await);
+    let (a, _b, _) = pair().await;
+    let (mut reader, mut writer) = tokio::io::split(open(&a, ECHO).await);
     let sent = data(600_000, 9);
     let writing = async {
         let mut left = &sent[..];
@@ -139,21 +216,23 @@ async fn brief<T>(more: u32, what: impl Future<Output = T>) -> Option<T> {
 }
 
 #[tokio::test]
-async fn opens_and_accepts_that_are_dropped_leave_a_good_connection() {
-    let (near, far) = pair().await;
-    for _ in 0..20 {
-        brief(1, far.accept()).await;
-        brief(0, near.open(&Protocols::from(ECHO), Selection::Plain)).await;
+async fn opens_that_are_dropped_leave_a_good_connection_and_no_stream() {
+    let (a, b, mut talks) = pair().await;
+    for polls in 0..20 {
+        brief(1, talks.next()).await;
+        brief(polls % 4, a.open(id(2), &TALK.into(), plain())).await;
+        tokio::task::yield_now().await;
     }
-    serve(far);
-    let stream = open(&near).await;
-    timeout(Duration::from_secs(5), round_trip(stream, 10_000, 1)).await.unwrap();
+    timeout(Duration::from_secs(5), round_trip(open(&a, ECHO).await, 10_000, 1)).await.unwrap();
+    until(|| a.counters().streams_outbound == 0).await;
+    assert_eq!(a.host(|host| host.openings().count()), 0);
+    drop(b);
 }
 
 #[tokio::test]
 async fn a_reader_that_never_reads_stops_the_writer_and_holds_bounded_memory() {
-    let (near, far) = pair().await;
-    let mut stream = near.open(&Protocols::from(DEAF), Selection::Lazy).await.unwrap();
+    let (a, _b, mut talks) = pair().await;
+    let mut stream = open(&a, TALK).await;
     let piece = vec![0; 64 * 1024];
     let mut written = 0;
     while let Ok(count) = timeout(Duration::from_millis(200), stream.write(&piece)).await {
@@ -164,10 +243,8 @@ async fn a_reader_that_never_reads_stops_the_writer_and_holds_bounded_memory() {
     let window = 256 * 1024;
     assert!(written <= window && written > window - 100, "{written}");
     // Another stream is not held up, and the first goes on once it is read.
-    let mut inbound = far.accept().await.unwrap();
-    serve(far);
-    let other = open(&near).await;
-    round_trip(other, 300_000, 4).await;
+    let mut inbound = talks.next().await.unwrap();
+    round_trip(open(&a, ECHO).await, 300_000, 4).await;
     let reading = async {
         let mut received = 0;
         while received < 1 << 20 {
@@ -181,14 +258,12 @@ async fn a_reader_that_never_reads_stops_the_writer_and_holds_bounded_memory() {
 
 #[tokio::test]
 async fn half_close_keeps_the_other_direction_open() {
-    let (near, far) = pair().await;
-    let mut stream = open(&near).await;
+    let (a, _b, mut talks) = pair().await;
+    let mut stream = open(&a, TALK).await;
     stream.write_all(b"question").await.unwrap();
     stream.shutdown().await.unwrap();
-    let mut inbound = far.accept().await.unwrap().stream;
-    let mut question = Vec::new();
-    inbound.read_to_end(&mut question).await.unwrap();
-    assert_eq!(question, b"question");
+    let mut inbound = talks.next().await.unwrap().stream;
+    assert_eq!(inbound.read_all(100).await.unwrap(), "question");
     let late = stream.write(b"x").await.unwrap_err();
     inbound.write_all(b"answer").await.unwrap();
     inbound.shutdown().await.unwrap();
@@ -197,14 +272,15 @@ async fn half_close_keeps_the_other_direction_open() {
     assert_eq!(answer, b"answer");
     assert_eq!(inner::<WriteError>(&late), WriteError::Finished);
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the end is read as often as one asks");
+    assert!(stream.shutdown().await.is_ok(), "and so is the end said");
 }
 
 #[tokio::test]
 async fn a_stream_that_is_dropped_unfinished_is_reset() {
-    let (near, far) = pair().await;
-    let mut stream = open(&near).await;
+    let (a, _b, mut talks) = pair().await;
+    let mut stream = open(&a, TALK).await;
     stream.write_all(b"half a").await.unwrap();
-    let mut inbound = far.accept().await.unwrap().stream;
+    let mut inbound = talks.next().await.unwrap().stream;
     drop(stream);
     let mut received = Vec::new();
     let error = inbound.read_to_end(&mut received).await.unwrap_err();
@@ -214,46 +290,56 @@ async fn a_stream_that_is_dropped_unfinished_is_reset() {
 
 #[tokio::test]
 async fn a_stream_that_is_finished_and_dropped_still_delivers() {
-    let (near, far) = pair().await;
-    let mut stream = open(&near).await;
+    let (a, _b, mut talks) = pair().await;
+    let mut stream = open(&a, TALK).await;
     stream.write_all(&data(100_000, 1)).await.unwrap();
     stream.shutdown().await.unwrap();
     drop(stream);
-    let mut received = Vec::new();
-    let mut inbound = far.accept().await.unwrap().stream;
-    inbound.read_to_end(&mut received).await.unwrap();
-    assert!(received == data(100_000, 1));
+    let mut inbound = talks.next().await.unwrap().stream;
+    assert!(inbound.read_all(1 << 20).await.unwrap() == data(100_000, 1));
     inbound.shutdown().await.unwrap();
+    until(|| a.counters().streams_outbound == 0).await;
 }
 
 #[tokio::test]
 async fn a_reset_arrives_with_its_code() {
-    let (near, far) = pair().await;
-    let mut stream = open(&near).await;
+    let (a, _b, mut talks) = pair().await;
+    let mut stream = open(&a, TALK).await;
     stream.write_all(b"x").await.unwrap();
-    let inbound = far.accept().await.unwrap();
-    inbound.stream.reset(7);
+    talks.next().await.unwrap().stream.reset(7);
     let error = stream.read(&mut [0]).await.unwrap_err();
     assert_eq!(inner::<ReadStreamError>(&error), ReadStreamError::Reset { by: By::Remote, code: 7 });
 }
 
 #[tokio::test]
+async fn what_arrived_before_a_connection_ended_is_still_read() {
+    let (a, b, mut talks) = pair().await;
+    let mut stream = open(&a, TALK).await;
+    stream.write_all(&data(200_000, 3)).await.unwrap();
+    let mut inbound = talks.next().await.unwrap().stream;
+    // Closing sends what was written first.
+    a.shutdown().await;
+    let mut received = Vec::new();
+    let error = inbound.read_to_end(&mut received).await.unwrap_err();
+    assert_eq!(inner::<ReadStreamError>(&error), ReadStreamError::Closed);
+    assert!(received == data(200_000, 3), "{}", received.len());
+    assert!(stream.read(&mut [0]).await.is_err() && stream.write(b"x").await.is_err());
+    drop(b);
+}
+
+#[tokio::test]
 async fn mplex_carries_streams_too() {
-    let mut config = config();
-    config.muxers = vec![MuxerKind::Mplex];
-    let (near, far) = pair_of(&node_with(1, config.clone()), &node_with(2, config)).await;
-    assert_eq!((near.muxer(), far.muxer()), (MuxerKind::Mplex, MuxerKind::Mplex));
-    serve(far);
-    let stream = open(&near).await;
-    round_trip(stream, 1 << 20, 5).await;
-    assert!(near.ping().await.is_err(), "mplex has no ping");
+    let mut config = NodeConfig::default();
+    config.upgrade.muxers = vec![MuxerKind::Mplex];
+    let (a, _b, _) = pair_of(node_with(1, config.clone()), node_with(2, config)).await;
+    round_trip(open(&a, ECHO).await, 1 << 20, 5).await;
 }
 
 #[cfg(feature = "futures-io")]
 #[tokio::test]
 async fn streams_have_the_traits_of_futures_too() {
-    let connection = echoing().await;
-    let mut stream = std::pin::pin!(open(&connection).await);
+    let (a, _b, _) = pair().await;
+    let mut stream = std::pin::pin!(open(&a, ECHO).await);
     let put = |stream: std::pin::Pin<&mut tidewire_tokio::Stream>, cx: &mut std::task::Context<'_>| {
         futures_io::AsyncWrite::poll_write(stream, cx, b"abc")
     };

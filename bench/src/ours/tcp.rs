@@ -1,21 +1,20 @@
 //! Over loopback TCP through `tidewire-tokio`, under a runtime with two workers.
 
 use crate::harness::Contender;
-use std::sync::Arc;
-use tidewire_tokio::{
-    Config, Endpoint, Keypair, Matcher, Protocol, Protocols, RouteId, Router, Seed, Selection, Stream, Upgrader,
-};
+use tidewire_tokio::{Keypair, Matcher, Node, NodeConfig, OpenOptions, Protocol, Seed, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 const PROTOCOL: Protocol = Protocol::from_static("/count/1.0.0");
 
 /// Sends pieces of `size` bytes over one stream; an operation is a piece. The far end answers when it has all of them.
 pub fn contender(size: usize) -> Contender {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let mut stream = runtime.block_on(connect(&runtime));
+    let (mut stream, nodes) = runtime.block_on(connect());
     let piece = vec![7; size];
     Contender::new("ours", move |n| {
+        // Dropped, they would close the connection.
+        let _held = &nodes;
         runtime.block_on(async {
             let total = n * size as u64;
             stream.write_all(&total.to_be_bytes()).await.expect("a stream");
@@ -28,30 +27,23 @@ pub fn contender(size: usize) -> Contender {
     })
 }
 
-/// A stream to a far end that counts.
-async fn connect(runtime: &Runtime) -> Stream {
-    let server = endpoint(1);
-    let listener = server.listen(&"/ip4/127.0.0.1/tcp/0".parse().expect("an address")).await.expect("a port");
-    let address = listener.address().clone();
-    runtime.spawn(async move {
-        let connection = listener.accept().await.expect("an upgrade");
-        while let Some(inbound) = connection.accept().await {
+/// A stream to a far end that counts, and the nodes at both ends.
+async fn connect() -> (Stream, [Node; 2]) {
+    let (server, client) = (node(1), node(2));
+    let mut streams = server.handle(PROTOCOL, Matcher::Exact).expect("an exact name");
+    tokio::spawn(async move {
+        while let Some(inbound) = streams.next().await {
             tokio::spawn(serve(inbound.stream));
         }
     });
-    let connection = endpoint(2).dial(&address).await.expect("an upgrade");
-    let protocols: Protocols = [PROTOCOL].into_iter().collect();
-    connection.open(&protocols, Selection::Lazy).await.expect("a stream")
+    let listener = server.listen(&"/ip4/127.0.0.1/tcp/0".parse().expect("an address")).await.expect("a port");
+    let peer = client.connect(&listener.addresses()[0]).await.expect("a connection").peer;
+    let stream = client.open(peer, &PROTOCOL.into(), OpenOptions::default()).await.expect("a stream");
+    (stream, [server, client])
 }
 
-fn endpoint(number: u8) -> Endpoint {
-    let seed = Seed::new([number; 32]);
-    let mut router = Router::new();
-    router.add(PROTOCOL, Matcher::Exact, RouteId::new(0)).expect("the first route");
-    let mut config = Config::default();
-    config.connection.router = Some(Arc::new(router));
-    let upgrader = Upgrader::new(&Keypair::from_seed(&seed), &seed, config).expect("the defaults");
-    Endpoint::with_seed(upgrader, seed.derive("endpoint", 0))
+fn node(number: u8) -> Node {
+    Node::new(NodeConfig::default(), Keypair::from_seed(&Seed::new([number; 32]))).expect("the defaults")
 }
 
 /// Reads what was announced, answers with a byte, for ever.

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 /// Pings and idle connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct KeepAliveConfig {
     /// Time from one answer to the next ping, and from the opening to the first. `None` switches pings of our own off.
@@ -34,6 +35,7 @@ impl Default for KeepAliveConfig {
 
 /// Redialing of peers that are marked keep-alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct ReconnectConfig {
     /// Tries before giving up. With 0 a lost peer is given up at once. Default 5 (js-libp2p).

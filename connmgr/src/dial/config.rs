@@ -5,6 +5,7 @@ use core::time::Duration;
 
 /// How peers are dialed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct DialConfig {
     /// The delays between addresses of one peer.
@@ -88,6 +89,7 @@ impl Default for DialConfig {
 
 /// Time between one address and the next (go-libp2p's dial ranker; RFC 8305 section 5 for the 250 ms).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Delays {
     /// Between steps of public addresses over TCP. Default 250 ms.
@@ -122,6 +124,7 @@ impl Default for Delays {
 
 /// How one wish to be connected is carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct DialOptions {
     /// Only a direct connection will do: relayed ones don't answer the wish, relayed addresses are not dialed.

@@ -16,6 +16,7 @@ use tidewire_core::{Multiaddr, PeerId};
 
 /// What a rule of the gate is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum GateRule {
     /// This peer, both ways; also as a relay.

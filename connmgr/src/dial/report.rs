@@ -15,6 +15,7 @@ use tidewire_core::{Multiaddr, PeerId};
 
 /// Why a dial failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum DialFault {
     /// The transport could not be connected: refused, unreachable, reset.

@@ -7,6 +7,7 @@ use core::time::Duration;
 ///
 /// The durations are design values: the model check of the rule holds for any.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct DuplicatesConfig {
     /// Connections that a pair may keep. Default 1. 0 is taken as 1; `u32::MAX` switches the rule off.

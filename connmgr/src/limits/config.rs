@@ -9,6 +9,7 @@ use core::time::Duration;
 /// says how it is sized (M: [`Resources::memory`], F: [`Resources::file_descriptors`]) and what comes of it for these.
 /// Where no source is named, the number is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct LimitsConfig {
     /// Incoming connections that are not upgraded yet. `established / 8`, 8 to 4,096: 64.

@@ -10,6 +10,7 @@ use super::LimitsConfig;
 
 /// Which cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Limit {
     /// [`LimitsConfig::pending_inbound`] or [`LimitsConfig::pending_outbound`].
@@ -68,6 +69,7 @@ pub enum Limit {
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LimitExceeded {
     /// Which cap.
     pub limit: Limit,

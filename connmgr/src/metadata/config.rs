@@ -4,6 +4,7 @@ use core::time::Duration;
 
 /// Caps on what is remembered about peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct MetadataConfig {
     /// Peers about whom anything is remembered, connected ones not counted. The one touched longest ago goes first.

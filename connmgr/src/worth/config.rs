@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 /// Watermarks, grace and tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct WorthConfig {
     /// A trim leaves this many connections that may be closed: of peers that are neither protected nor in their grace, which
@@ -60,6 +61,7 @@ impl Default for WorthConfig {
 
 /// How a tag changes. Values saturate; negative ones are welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TagChange {
     /// To this.
     Set(i32),
@@ -78,6 +80,7 @@ pub enum TagChange {
 
 /// How a value decays, once an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Decay {
     /// Not at all.
     None,
@@ -97,6 +100,7 @@ pub enum Decay {
 
 /// A tag that decays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DecayingTag {
     /// Time between two steps of decay, rounded up to a multiple of the resolution. All peers step together, at multiples of
     /// this since the definition, so that the first step after a bump may come sooner.
@@ -107,6 +111,7 @@ pub struct DecayingTag {
 
 /// How a bump changes a decaying tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Bump {
     /// Adds.
     Unbounded(i32),

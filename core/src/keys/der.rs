@@ -14,6 +14,7 @@ const SEQUENCE: u8 = 0x30;
 
 /// DER that breaks its rules, or holds something else than expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum DerError {
     /// An element ends after the bytes do.

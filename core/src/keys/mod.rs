@@ -26,6 +26,7 @@ pub use rsa::RsaPublicKey;
 pub use secp256k1::Secp256k1PublicKey;
 
 use crate::PeerId;
+use crate::protobuf::Word;
 use alloc::vec::Vec;
 use core::fmt;
 use prost::Message;
@@ -33,6 +34,7 @@ use thiserror::Error;
 
 /// The kinds of key that libp2p knows, with their numbers on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 pub enum KeyType {
     /// RSA, 2048 to 8192 bits.
@@ -77,6 +79,7 @@ pub enum PublicKey {
 
 /// Bytes that are no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum KeyError {
     /// More bytes than a key of any type needs. Nothing was decoded.
@@ -94,7 +97,8 @@ pub enum KeyError {
     #[error("the key message lacks its field {field}")]
     MissingField {
         /// The field's name in the spec.
-        field: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::serialize::known"))]
+        field: Word,
     },
     /// A key type that libp2p does not define.
     #[error("key type {got} is unknown: expected 0 (RSA), 1 (Ed25519), 2 (Secp256k1) or 3 (ECDSA)")]
@@ -138,7 +142,8 @@ pub enum KeyError {
         /// The type of key.
         key_type: KeyType,
         /// The algorithm or curve expected.
-        expected: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::serialize::known"))]
+        expected: Word,
     },
     /// An RSA modulus too small to be safe or too large to be verified cheaply.
     #[error("an RSA key has 2048 to 8192 bits, this one has {got}")]
@@ -162,6 +167,7 @@ pub enum KeyError {
 
 /// A signature that was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum VerifyError {
     /// This build can't verify this type of key.

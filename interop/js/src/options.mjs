@@ -9,7 +9,9 @@ options:
   --psk FILE                   private network key, in the swarm.key format
   --seed N                     a fixed identity for tests
   --plain                      wait for each selection's answer (the only way js-libp2p dials)
-  --lazy                       refused, for the same reason`
+  --lazy                       refused, for the same reason
+  --hold SECONDS               dial: stay idle afterwards, then ping again
+  --later                      listen: serve one more protocol a while after the first connection`
 
 /** Thrown for a command line that can't be used; the program then ends with code 2. */
 export class UsageError extends Error {}
@@ -31,7 +33,9 @@ export function parse (argv) {
     psk: undefined,
     seed: undefined,
     size: 1024 * 1024,
-    lazy: false
+    lazy: false,
+    hold: 0,
+    later: false
   }
   while (rest.length > 0) {
     const arg = rest.shift()
@@ -46,6 +50,8 @@ export function parse (argv) {
       case '--psk': options.psk = value(); break
       case '--seed': options.seed = number(arg, value()); break
       case '--size': options.size = number(arg, value()); break
+      case '--hold': options.hold = number(arg, value()); break
+      case '--later': options.later = true; break
       case '--lazy': options.lazy = true; break
       case '--plain': options.lazy = false; break
       default:

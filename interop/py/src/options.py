@@ -19,6 +19,8 @@ class Options:
     seed: int | None
     size: int
     lazy: bool
+    hold: int
+    later: bool
 
 
 def parse(argv: list[str]) -> Options:
@@ -34,9 +36,11 @@ def parse(argv: list[str]) -> Options:
     commands = parser.add_subparsers(dest="command", required=True)
     listen = commands.add_parser("listen", parents=[shared], help="serve ping and echo")
     listen.add_argument("--listen", default="/ip4/127.0.0.1/tcp/0", metavar="MULTIADDR")
+    listen.add_argument("--later", action="store_true", help="serve one more protocol a while after the first connection")
     dial = commands.add_parser("dial", parents=[shared], help="ping and echo against an address")
     dial.add_argument("target", metavar="MULTIADDR")
     dial.add_argument("--size", type=_whole, default=1024 * 1024, metavar="BYTES")
+    dial.add_argument("--hold", type=_whole, default=0, metavar="SECONDS", help="stay idle afterwards, then ping again")
     way = dial.add_mutually_exclusive_group()
     way.add_argument("--lazy", action="store_true", help="refused: py-libp2p always waits for the answer")
     way.add_argument("--plain", action="store_true", help="the only way py-libp2p dials")
@@ -52,6 +56,8 @@ def parse(argv: list[str]) -> Options:
         seed=args.seed,
         size=getattr(args, "size", 0),
         lazy=getattr(args, "lazy", False),
+        hold=getattr(args, "hold", 0),
+        later=getattr(args, "later", False),
     )
 
 

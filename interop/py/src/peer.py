@@ -14,6 +14,7 @@ import time
 import trio
 from libp2p.exceptions import MultiError
 from libp2p.host.ping import PingService
+from libp2p.identity.identify_push.identify_push import push_identify_to_peers
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
@@ -24,6 +25,9 @@ from options import Options, parse
 PINGS = 3
 DIAL_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 3
+# Served from a while after the connection on, so that identify has something to push.
+LATER = "/interop/later/1.0.0"
+LATER_S = 2
 
 
 async def listen(options: Options) -> int:
@@ -35,9 +39,53 @@ async def listen(options: Options) -> int:
         if not addresses:
             raise OSError(f"nothing listens on {options.listen}")
         show({"listening": str(addresses[0])})
-        await stop.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell_identified, host, options.later)
+            await stop.wait()
+            nursery.cancel_scope.cancel()
         leave_after(STOP_TIMEOUT_S, 0)
     return 0
+
+
+async def tell_identified(host, later: bool) -> None:
+    """A line for each peer that said who it is, and for each that told of a change: the library has no event for it."""
+    told: dict = {}
+    began = None
+    while True:
+        await trio.sleep(0.1)
+        for peer in host.get_connected_peers():
+            began = began or trio.current_time()
+            identity = known(host, peer)
+            if identity["protocols"] and told.get(peer) != identity:
+                told[peer] = identity
+                show({"identified": identity})
+        if later and began and trio.current_time() >= began + LATER_S:
+            later = False
+            await serve_later(host)
+
+
+async def serve_later(host) -> None:
+    """py-libp2p pushes new addresses by itself, new protocols not."""
+    host.set_stream_handler(LATER, serve_echo)
+    await push_identify_to_peers(host)
+
+
+def known(host, peer) -> dict:
+    """What identify has told of a peer so far."""
+    store = host.get_peerstore()
+
+    def ask(question):
+        try:
+            return question()
+        except Exception:  # it knows nothing yet
+            return None
+
+    return {
+        "peer": str(peer),
+        "agent": ask(lambda: store.get(peer, "agent_version")),
+        "protocols": sorted(ask(lambda: store.get_protocols(peer)) or []),
+        "addresses": sorted(str(address) for address in ask(lambda: store.addrs(peer)) or []),
+    }
 
 
 def stop_event() -> trio.Event:
@@ -60,7 +108,7 @@ async def dial(options: Options) -> int:
     try:
         if options.lazy:
             raise ValueError("py-libp2p can not select lazily: its dialer always waits for the answer")
-        with trio.fail_after(DIAL_TIMEOUT_S):
+        with trio.fail_after(DIAL_TIMEOUT_S + options.hold):
             result = await run_dial(options)
     except Exception as error:
         show({"ok": False, "error": describe(error)})
@@ -81,18 +129,12 @@ async def run_dial(options: Options) -> dict:
         muxed = host.get_network().get_connections(target.peer_id)[0].muxed_conn
         muxer = short_name(muxed.negotiated_muxer_protocol)
 
-        # Whole milliseconds are all that the ping service tells, so the round trips are timed here.
-        pings = []
-        service = PingService(host)
-        start = time.perf_counter()
-        async for _ in service.ping_iter(target.peer_id, PINGS):
-            pings.append(since(start))
-            start = time.perf_counter()
+        pings = await ping(host, target.peer_id)
 
         start = time.perf_counter()
         stream = await host.new_stream(target.peer_id, [ECHO])
         received = await run_echo(stream, options.size, duplex=muxer != "mplex")
-        return {
+        result = {
             "ok": True,
             "peer": str(target.peer_id),
             "security": short_name(muxed.negotiated_security_protocol),
@@ -101,6 +143,24 @@ async def run_dial(options: Options) -> dict:
             "ping_ms": pings,
             "echo": {"bytes": received, "ms": since(start)},
         }
+        if options.hold:
+            start = time.perf_counter()
+            await trio.sleep(min(LATER_S, options.hold))
+            await serve_later(host)
+            await trio.sleep(max(0, options.hold - LATER_S))
+            result["held_ms"] = since(start)
+            result["ping_after_ms"] = await ping(host, target.peer_id)
+        return {**result, "identify": known(host, target.peer_id)}
+
+
+async def ping(host, peer) -> list[float]:
+    """Whole milliseconds are all that the ping service tells, so the round trips are timed here."""
+    pings = []
+    start = time.perf_counter()
+    async for _ in PingService(host).ping_iter(peer, PINGS):
+        pings.append(since(start))
+        start = time.perf_counter()
+    return pings
 
 
 def since(start: float) -> float:

@@ -27,6 +27,9 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 const ECHO: StreamProtocol = StreamProtocol::new("/echo/1.0.0");
+/// Served from a while after the connection on, so that identify has something to push.
+const LATER: StreamProtocol = StreamProtocol::new("/interop/later/1.0.0");
+const LATER_DELAY: Duration = Duration::from_secs(2);
 const PINGS: usize = 3;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -57,7 +60,8 @@ async fn main() -> ExitCode {
             }
         },
         Command::Dial(addr) => {
-            let outcome = tokio::time::timeout(DIAL_TIMEOUT, dial(&options, addr)).await;
+            let outcome =
+                tokio::time::timeout(DIAL_TIMEOUT + Duration::from_secs(options.hold), dial(&options, addr)).await;
             match outcome.unwrap_or_else(|_| Err("timed out".into())) {
                 Ok(report) => {
                     println!("{report}");
@@ -80,6 +84,7 @@ async fn listen(options: &Options, addr: Multiaddr) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     swarm.listen_on(addr)?;
     let mut announced = false;
+    let (mut later, mut served) = (None, None);
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
@@ -87,7 +92,17 @@ async fn listen(options: &Options, addr: Multiaddr) -> Result<(), Failure> {
             Some((_, stream)) = echoes.next() => {
                 tokio::spawn(serve_echo(stream).unwrap_or_else(|error| eprintln!("echo: {error}")));
             }
+            Some(()) = at(later) => {
+                later = None;
+                served = Some(serve_later(&mut swarm)?);
+            }
             event = swarm.select_next_some() => match event {
+                SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                    println!("{}", json!({"identified": told(peer_id, &info)}));
+                    if options.later && served.is_none() && later.is_none() {
+                        later = Some(tokio::time::Instant::now() + LATER_DELAY);
+                    }
+                }
                 SwarmEvent::NewListenAddr { address, .. } if !announced => {
                     announced = true;
                     println!("{}", json!({"listening": address.with(Protocol::P2p(local)).to_string()}));
@@ -98,6 +113,30 @@ async fn listen(options: &Options, addr: Multiaddr) -> Result<(), Failure> {
             },
         }
     }
+}
+
+/// At this time; never without one.
+async fn at(time: Option<tokio::time::Instant>) -> Option<()> {
+    tokio::time::sleep_until(time?).await;
+    Some(())
+}
+
+/// One more protocol, and everyone is told. It is served as long as the result lives.
+fn serve_later(swarm: &mut Swarm<Behaviour>) -> Result<stream::IncomingStreams, Failure> {
+    let streams = swarm.behaviour().stream.new_control().accept(LATER)?;
+    let peers: Vec<PeerId> = swarm.connected_peers().copied().collect();
+    swarm.behaviour_mut().identify.push(peers);
+    Ok(streams)
+}
+
+/// What an identify message, or a push, said.
+fn told(peer: PeerId, info: &identify::Info) -> Value {
+    json!({
+        "peer": peer.to_string(),
+        "agent": info.agent_version,
+        "protocols": info.protocols.iter().map(|name| name.to_string()).collect::<Vec<_>>(),
+        "addresses": info.listen_addrs.iter().map(|address| address.to_string()).collect::<Vec<_>>(),
+    })
 }
 
 /// Flushes each piece: `futures::io::copy` would not, and a dialer that waits for one piece before it sends the next
@@ -122,7 +161,7 @@ async fn dial(options: &Options, addr: Multiaddr) -> Result<Value, Failure> {
     let mut swarm = swarm(options, ping::Config::new().with_interval(Duration::from_millis(20)))?;
     let begin = Instant::now();
     swarm.dial(addr)?;
-    let mut connect_ms = None;
+    let (mut connect_ms, mut identity) = (None, None);
     let mut ping_ms = Vec::new();
     while ping_ms.len() < PINGS {
         match swarm.select_next_some().await {
@@ -131,6 +170,9 @@ async fn dial(options: &Options, addr: Multiaddr) -> Result<Value, Failure> {
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => {
                 ping_ms.push(millis(event.result.map_err(|error| format!("ping: {error}"))?));
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                identity = Some(told(peer_id, &info));
             }
             SwarmEvent::OutgoingConnectionError { error, .. } => return Err(error.into()),
             SwarmEvent::ConnectionClosed { cause, .. } => return Err(closed(cause).into()),
@@ -144,11 +186,40 @@ async fn dial(options: &Options, addr: Multiaddr) -> Result<Value, Failure> {
     let echo_ms = loop {
         tokio::select! {
             done = &mut echo => break done?.map_err(|error| format!("echo: {}", explain(error.as_ref())))?,
-            event = swarm.select_next_some() => if let SwarmEvent::ConnectionClosed { cause, .. } = event {
-                return Err(closed(cause).into());
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                    identity = Some(told(peer_id, &info));
+                }
+                SwarmEvent::ConnectionClosed { cause, .. } => return Err(closed(cause).into()),
+                _ => {}
             },
         }
     };
+    // Its pings go on meanwhile: the last ones count.
+    let began = tokio::time::Instant::now();
+    let (mut later, mut served, mut after) = (Some(began + LATER_DELAY), None, Vec::new());
+    let until = began + Duration::from_secs(options.hold);
+    while options.hold > 0 && tokio::time::Instant::now() < until {
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => {}
+            Some(()) = at(later) => {
+                later = None;
+                served = Some(serve_later(&mut swarm)?);
+            }
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                    identity = Some(told(peer_id, &info));
+                }
+                SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => {
+                    after.push(millis(event.result.map_err(|error| format!("ping: {error}"))?));
+                }
+                SwarmEvent::ConnectionClosed { cause, .. } => return Err(closed(cause).into()),
+                _ => {}
+            },
+        }
+    }
+    drop(served);
+    let after = after.split_off(after.len().saturating_sub(PINGS));
     // Only one security and one muxer are offered, so what was agreed is what was asked for.
     Ok(json!({
         "ok": true,
@@ -158,6 +229,9 @@ async fn dial(options: &Options, addr: Multiaddr) -> Result<Value, Failure> {
         "connect_ms": connect_ms,
         "ping_ms": ping_ms,
         "echo": {"bytes": options.size, "ms": echo_ms},
+        "held_ms": (options.hold > 0).then(|| millis(began.elapsed())),
+        "ping_after_ms": after,
+        "identify": identity,
     }))
 }
 

@@ -15,6 +15,10 @@ pub struct Options {
     pub size: usize,
     /// How a dialer selects protocols; listeners take both.
     pub version: Version,
+    /// A dialer stays idle for so many seconds afterwards, and pings again.
+    pub hold: u64,
+    /// A listener serves one more protocol a while after the first connection.
+    pub later: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -60,6 +64,8 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Result<(Command, Options
         seed: None,
         size: 1 << 20,
         version: Version::V1,
+        hold: 0,
+        later: false,
     };
     let mut address = listens.then(|| "/ip4/127.0.0.1/tcp/0".to_owned());
     while let Some(arg) = args.next() {
@@ -83,6 +89,8 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Result<(Command, Options
             "--seed" => options.seed = Some(number(&arg, &value()?)?),
             "--listen" if listens => address = Some(value()?),
             "--size" if !listens => options.size = number(&arg, &value()?)?,
+            "--hold" if !listens => options.hold = number(&arg, &value()?)?,
+            "--later" if listens => options.later = true,
             "--lazy" if !listens => options.version = Version::V1Lazy,
             "--plain" if !listens => options.version = Version::V1,
             other if !other.starts_with('-') && address.is_none() => address = Some(arg),

@@ -35,6 +35,7 @@ pub const NEGOTIATION_FAILED: u32 = 0x1001;
 
 /// How a protocol is selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Selection {
     /// Propose, and wait for the answer before anything else is sent.
     Plain,

@@ -12,6 +12,7 @@ use tidewire_multistream::Protocol;
 
 /// A multiplexer that can be offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum MuxerKind {
     /// `/yamux/1.0.0`: windows, half-close, ping. What every peer has.

@@ -1,5 +1,8 @@
 //! What a stream multiplexer is to the stages around it: many streams on one pair of byte sequences.
 
+/// What a record around a frame may take of `tx`: its header, its tag, and some bytes so that it is worth its while.
+const AROUND: usize = 64;
+
 mod any;
 pub mod mplex;
 mod queue;

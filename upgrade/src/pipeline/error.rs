@@ -1,11 +1,12 @@
 //! How an upgrade fails.
 
 use crate::channel::ChannelError;
-use crate::security::SecurityError;
 use crate::security::psk::PskError;
+use crate::security::{SecurityError, noise, plaintext};
 use core::fmt;
 use core::time::Duration;
 use smol_str::SmolStr;
+use tidewire_core::PeerId;
 use tidewire_multistream as multistream;
 
 /// A part of the upgrade.
@@ -78,6 +79,29 @@ pub enum UpgradeError {
         /// Why.
         reason: SmolStr,
     },
+}
+
+impl UpgradeError {
+    /// Who is at the other end, if someone else was expected there.
+    pub fn wrong_peer(&self) -> Option<PeerId> {
+        match self {
+            UpgradeError::Handshake(
+                SecurityError::Noise(noise::Error::PeerMismatch { got, .. })
+                | SecurityError::Plaintext(plaintext::Error::PeerMismatch { got, .. }),
+            ) => Some(*got),
+            _ => None,
+        }
+    }
+
+    /// Whether the remote initiates as we do: both dialed from the ports on which they listen, and TCP made one connection of
+    /// the two SYNs that crossed (RFC 9293, 3.5). Then Noise's first message, a key of 32 bytes, stands in the place of the
+    /// second. A dial from another port helps.
+    pub const fn is_crossed(&self) -> bool {
+        matches!(
+            self,
+            UpgradeError::Handshake(SecurityError::Noise(noise::Error::MessageTooShort { message: 2, len: 32, .. }))
+        )
+    }
 }
 
 /// A remote that hangs up while the first protocol is selected, as seen by multistream-select.

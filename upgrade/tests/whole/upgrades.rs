@@ -344,3 +344,17 @@ fn a_node_that_offers_nothing_or_something_twice_is_not_set_up() {
     assert_eq!(make(&[Noise, Noise], &[Yamux]), Some(ConfigError::Twice("/noise")));
     assert_eq!(make(&[Noise], &[Yamux, Mplex, Yamux]), Some(ConfigError::Twice("/yamux/1.0.0")));
 }
+
+/// TCP makes one connection of two SYNs that cross between listening ports, and then nobody responds.
+#[test]
+fn two_that_both_initiate_are_told_so() {
+    for selection in [Selection::Lazy, Selection::Plain] {
+        let [alice, bob] = [1, 2].map(|n| offering(n, &[Noise], &[Yamux], true, selection));
+        let one = start(&alice, Plan::Initiate, Some(bob.peer()), 3);
+        let other = start(&bob, Plan::Initiate, Some(alice.peer()), 4);
+        let (one, other) = upgrade(one, other);
+        for error in [one.error, other.error] {
+            assert!(error.as_ref().is_some_and(UpgradeError::is_crossed), "{selection:?}: {error:?}");
+        }
+    }
+}

@@ -26,7 +26,7 @@ mod tests;
 pub use config::Config;
 pub use frame::{Error, Field};
 
-use super::{By, Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
+use super::{AROUND, By, Event, Muxer, OpenError, ReadError, StreamError, StreamId, WriteError};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::{Buf, BytesMut};
@@ -133,7 +133,7 @@ impl Mplex {
     }
 
     fn pass(&mut self, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Stop, Error> {
-        if self.has_room(tx)
+        if self.has_room_again(tx)
             && let Some(event) = self.room_news()
         {
             return Ok(Stop::Event(event));
@@ -271,6 +271,13 @@ impl Mplex {
     /// Whether a frame with at least one byte goes into `tx` without passing its cap.
     fn has_room(&self, tx: &BytesMut) -> bool {
         self.config.max_tx.saturating_sub(tx.len()) > MAX_HEADER
+    }
+
+    /// Whether whoever waits for room is to be told: what is around a frame takes room too, and who were told too early
+    /// would be blocked and told again, for ever.
+    fn has_room_again(&self, tx: &BytesMut) -> bool {
+        let around = AROUND.min(self.config.max_tx / 4);
+        self.config.max_tx.saturating_sub(tx.len()).saturating_sub(around) > MAX_HEADER
     }
 
     /// Ends a pass over `rx`.

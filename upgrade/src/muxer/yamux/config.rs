@@ -1,6 +1,7 @@
 //! Every cap and interval of a yamux connection.
 
 use super::frame::HEADER;
+use crate::muxer::AROUND;
 use core::time::Duration;
 
 /// The window that every stream begins with, in both directions, in bytes. Spec: "Flow Control".
@@ -77,6 +78,12 @@ impl Config {
     /// Whether a frame with at least one byte may be written behind `len` bytes of `tx`.
     pub(super) fn has_room(&self, len: usize) -> bool {
         len.saturating_add(HEADER) < self.max_tx
+    }
+
+    /// Whether whoever waits for room is to be told, with `len` bytes of `tx`: what is around a frame takes room too, and
+    /// who were told too early would be blocked and told again, for ever.
+    pub(super) fn has_room_again(&self, len: usize) -> bool {
+        self.has_room(len.saturating_add(AROUND.min(self.max_tx / 4)))
     }
 
     /// Whether the next frame may be taken, with `len` bytes in `tx`.

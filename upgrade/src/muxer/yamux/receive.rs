@@ -366,7 +366,7 @@ impl Yamux {
             }
         }
         self.nudge = false;
-        if (self.waiting.is_empty() && !self.wants_room) || !self.config.has_room(tx) {
+        if (self.waiting.is_empty() && !self.wants_room) || !self.config.has_room_again(tx) {
             return None;
         }
         while let Some(stream) = self.waiting.pop_front() {

@@ -1,0 +1,420 @@
+//! What a driver with many threads needs around a [`Host`]: one lock, a mailbox for each connection, and whoever waits.
+//!
+//! ```text
+//!   calls of the application ---.                          .---> Mailbox of a connection: orders, our card, our routes
+//!   reports of connections -----+--> Hub: lock, Host ------+---> Driver: jobs (listen, dial, abort), events
+//!   listeners, dials, time -----'                          '---> whoever waits for a call
+//! ```
+//! A connection's lock is never held while the hub is called; the hub holds its own while it puts something into a mailbox.
+
+use crate::buffer::{Pool, lock};
+use crate::calls::Calls;
+use crate::clock::Clock;
+use crate::counters::{Counters, Traffic};
+use crate::hooks::{Observed, Observer, Watch};
+use crate::line::Line;
+use crate::mailbox::{Mail, Mailbox};
+use crate::stream::Stream;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, Seed, Time};
+use tidewire_host::identify::{Card, CardError, Profile};
+use tidewire_host::link::{Link, LinkConfig, LinkSetup, LinkShared, OpenFault, Report, Routes};
+use tidewire_host::{
+    Action, Config, ConnectionId, DialId, Event, Host, Input, ListenerId, Misuse, OpenFailure, OpenId,
+};
+use tidewire_multistream::{Protocol, RouteId, Router};
+use tidewire_upgrade::connection;
+use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
+
+/// What a driver brings.
+pub trait Driver: Send + Sync {
+    /// Something for its main task, which does one after the other. Called under the hub's lock: only queue it.
+    fn job(&self, job: Job);
+
+    /// Something happened. Called in the order of the happenings, under the hub's lock: be quick, don't call back.
+    fn event(&self, event: &Event);
+
+    /// A remote opened a stream that a route took. Dropped, it is reset.
+    fn incoming(&self, route: RouteId, inbound: Inbound);
+}
+
+/// For a driver's main task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Job {
+    /// Listen there, then say [`Hub::listening`] or [`Hub::not_listening`].
+    Listen {
+        /// Which listener.
+        listener: ListenerId,
+        /// Where.
+        address: Multiaddr,
+    },
+    /// Close this listener, then tell [`Input::ListenerClosed`].
+    Unlisten {
+        /// Which.
+        listener: ListenerId,
+    },
+    /// Dial, then say [`Hub::dialed`], or tell [`Input::DialFailed`].
+    Dial {
+        /// The attempt.
+        dial: DialId,
+        /// Who is expected there.
+        peer: PeerId,
+        /// Where.
+        address: Multiaddr,
+        /// The local end to dial from; if it can't be had, any will do.
+        from: Option<Multiaddr>,
+    },
+    /// Drop this dial, and say nothing more about it.
+    Abort {
+        /// Which.
+        dial: DialId,
+    },
+    /// The next call of [`Hub::on_timeout`] is due earlier than it said.
+    Hurry,
+    /// The node is shut down, and no job comes any more.
+    Stop,
+}
+
+/// A stream that a remote opened.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Who opened it: proven.
+    pub peer: PeerId,
+    /// On which connection.
+    pub connection: ConnectionId,
+    /// What both ends speak on it.
+    pub protocol: Protocol,
+    /// The stream.
+    pub stream: Stream,
+}
+
+/// How a node behaves.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HubConfig {
+    /// The host: who stays, who goes, whom to dial, what is announced.
+    pub host: Config,
+    /// Its links: identify, ping.
+    pub link: LinkConfig,
+    /// How connections are upgraded.
+    pub upgrade: pipeline::Config,
+    /// Record what the host is told: see [`Hub::recorder`]. Default: no.
+    #[cfg(feature = "record")]
+    pub record: Option<tidewire_host::record::RecordConfig>,
+}
+
+/// Why a node can't be set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// What upgrades are made with.
+    #[error(transparent)]
+    Upgrade(#[from] pipeline::ConfigError),
+    /// What we would say of ourselves.
+    #[error(transparent)]
+    Card(#[from] CardError),
+}
+
+/// A [`Host`] for many threads.
+pub struct Hub {
+    keypair: Keypair,
+    shared: LinkShared,
+    base: connection::Config,
+    clock: Clock,
+    pool: Arc<Pool>,
+    traffic: Arc<Traffic>,
+    observer: Option<Arc<dyn Observer>>,
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) host: Host,
+    pub(crate) router: Router,
+    pub(crate) served: BTreeMap<Protocol, RouteId>,
+    routes: Routes,
+    card: Arc<Card>,
+    mailboxes: BTreeMap<ConnectionId, Arc<Mailbox>>,
+    /// Numbers of all that is named here.
+    next: u64,
+    /// When the main task calls in any case.
+    alarm: Time,
+    pub(crate) calls: Calls,
+    counters: Counters,
+}
+
+impl Hub {
+    /// A node that is known by this key. The seed feeds all its entropy: never use one twice.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself.
+    pub fn new(
+        config: HubConfig,
+        keypair: Keypair,
+        seed: &Seed,
+        observer: Option<Arc<dyn Observer>>,
+        driver: Arc<dyn Driver>,
+    ) -> Result<Hub, HubError> {
+        let (clock, epoch) = Clock::start();
+        let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), config.upgrade.clone())?;
+        let router = Router::new();
+        let routes = Routes::new(&router, &config.upgrade.connection);
+        let mut profile = Profile::default();
+        profile.agent = config.host.agent.clone();
+        profile.protocol_version = config.host.protocol_version.clone();
+        let (local, of_host) = (keypair.peer_id(), seed.derive("host", 0));
+        #[cfg(feature = "record")]
+        let host = match config.record {
+            Some(record) => Host::recorded(config.host, local, &of_host, epoch, record),
+            None => Host::new(config.host, local, &of_host, epoch),
+        };
+        #[cfg(not(feature = "record"))]
+        let host = Host::new(config.host, local, &of_host, epoch);
+        let inner = Inner {
+            host,
+            router,
+            served: BTreeMap::new(),
+            routes,
+            card: Arc::new(Card::new(&keypair, &profile)?),
+            mailboxes: BTreeMap::new(),
+            next: 0,
+            alarm: Time::NEVER,
+            calls: Calls::default(),
+            counters: Counters::default(),
+        };
+        let hub = Hub {
+            shared: LinkShared::new(upgrader, seed.derive("links", 0), config.link),
+            base: config.upgrade.connection,
+            keypair,
+            clock,
+            pool: Arc::default(),
+            traffic: Arc::default(),
+            observer,
+            driver,
+            inner: Mutex::new(inner),
+        };
+        hub.act(Hub::served);
+        Ok(hub)
+    }
+
+    /// Who we are.
+    pub fn peer(&self) -> PeerId {
+        self.shared.peer()
+    }
+
+    /// The clock of all machines.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The buffers of all connections.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// What all sockets together have moved.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// The observer's view of a connection.
+    pub fn watch(&self, connection: ConnectionId) -> Watch {
+        Watch::new(self.observer.clone(), connection.0)
+    }
+
+    /// The host's recorder, if it is recorded: take its bytes often enough, and finish it behind the last word. Everything
+    /// else waits: be quick, and write to the disk outside.
+    #[cfg(feature = "record")]
+    pub fn recorder<R>(&self, take: impl FnOnce(&mut tidewire_host::record::Recorder) -> R) -> Option<R> {
+        lock(&self.inner).host.recorder().map(take)
+    }
+
+    /// A look at the host. Everything else waits: be quick.
+    pub fn host<R>(&self, look: impl FnOnce(&Host) -> R) -> R {
+        look(&lock(&self.inner).host)
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        let inner = lock(&self.inner);
+        inner.counters.now(&inner.host, &self.traffic)
+    }
+
+    /// A word for the host.
+    ///
+    /// # Errors
+    /// It makes no sense; the error says why. Nothing changed.
+    pub fn tell(&self, input: Input) -> Result<(), Misuse> {
+        self.act(|hub, inner| hub.handle(inner, input))
+    }
+
+    /// Lets time pass, and says when to call again.
+    pub fn on_timeout(&self) -> Time {
+        self.act(|hub, inner| {
+            inner.host.on_timeout(hub.clock.now());
+            hub.drain(inner);
+            inner.alarm = inner.host.deadline();
+            inner.alarm
+        })
+    }
+
+    /// Of the driver: a listener got a connection. `None`: it is not welcome, close it.
+    pub fn accepted(&self, local: Multiaddr, remote: Multiaddr) -> Option<Arc<Line>> {
+        self.begin(Plan::Respond, None, remote.clone(), |connection| Input::Incoming { connection, local, remote })
+    }
+
+    /// Of the driver: a dial is connected. `None`: it was aborted meanwhile, close it.
+    pub fn dialed(&self, dial: DialId, peer: PeerId, local: Multiaddr, remote: Multiaddr) -> Option<Arc<Line>> {
+        let to = remote.clone();
+        self.begin(Plan::Initiate, Some(peer), to, |connection| Input::Dialed { dial, connection, local, remote })
+    }
+
+    pub(crate) fn incoming(&self, route: RouteId, inbound: Inbound) {
+        self.driver.incoming(route, inbound);
+    }
+
+    /// A stream that was asked for is there. If nobody waits any more, it is reset.
+    pub(crate) fn opened(&self, open: OpenId, stream: Stream) {
+        let done = lock(&self.inner).calls.opens.remove(&open);
+        if let Some(done) = done {
+            done(Ok(stream));
+        }
+    }
+
+    /// What a connection's link says.
+    pub(crate) fn reports(&self, connection: ConnectionId, reports: Vec<Report>) {
+        self.act(|hub, inner| {
+            for report in reports {
+                let (ended, failed) = (matches!(report, Report::Ended { .. }), open_failed(&report));
+                // A report is never misuse.
+                let _ = hub.handle(inner, Input::Report { connection, report });
+                if let Some((open, why)) = failed {
+                    // The host had admitted its stream already, and forgotten it.
+                    inner.calls.fail_open(open, OpenFailure::Link(why));
+                }
+                if ended {
+                    inner.mailboxes.remove(&connection);
+                }
+            }
+        });
+    }
+
+    /// Acts on the host under the lock; answers and alarms follow.
+    pub(crate) fn act<R>(&self, action: impl FnOnce(&Hub, &mut Inner) -> R) -> R {
+        let mut inner = lock(&self.inner);
+        let result = action(self, &mut inner);
+        let deadline = inner.host.deadline();
+        if deadline < inner.alarm {
+            inner.alarm = deadline;
+            self.driver.job(Job::Hurry);
+        }
+        let answers = std::mem::take(&mut inner.calls.answers);
+        drop(inner);
+        answers.into_iter().for_each(|answer| answer());
+        result
+    }
+
+    pub(crate) fn handle(&self, inner: &mut Inner, input: Input) -> Result<(), Misuse> {
+        // Under the lock, so that it never goes back.
+        inner.host.handle(self.clock.now(), input)?;
+        self.drain(inner);
+        Ok(())
+    }
+
+    pub(crate) fn served(&self, inner: &mut Inner) {
+        inner.routes = Routes::new(&inner.router, &self.base);
+        inner.mailboxes.values().for_each(|mailbox| mailbox.push(Mail::Routes(inner.routes.clone())));
+        let names = inner.routes.names();
+        // Names are no misuse.
+        let _ = self.handle(inner, Input::Protocols(names));
+    }
+
+    fn begin(
+        &self,
+        plan: Plan,
+        expected: Option<PeerId>,
+        remote: Multiaddr,
+        input: impl FnOnce(ConnectionId) -> Input,
+    ) -> Option<Arc<Line>> {
+        self.act(|hub, inner| {
+            let connection = ConnectionId(inner.fresh());
+            let mailbox = Arc::new(Mailbox::default());
+            inner.mailboxes.insert(connection, mailbox.clone());
+            let (routes, card) = (inner.routes.clone(), inner.card.clone());
+            if hub.handle(inner, input(connection)).is_err() || mailbox.is_refused() {
+                inner.mailboxes.remove(&connection);
+                return None;
+            }
+            let setup = LinkSetup { connection, plan, expected, remote: remote.clone(), routes, card };
+            let link = Link::new(&hub.shared, setup);
+            let watch = hub.watch(connection);
+            watch.tell(|| Observed::Connected(remote.clone()));
+            Some(Line::new(link, (connection, remote), mailbox, (hub.clock, hub.pool.clone(), watch)))
+        })
+    }
+
+    /// Does what the host says.
+    fn drain(&self, inner: &mut Inner) {
+        while let Some(action) = inner.host.poll() {
+            inner.counters.count(&action);
+            crate::log::action(&action);
+            match action {
+                Action::Listen { listener, address } => self.driver.job(Job::Listen { listener, address }),
+                Action::Unlisten { listener } => self.driver.job(Job::Unlisten { listener }),
+                Action::Dial { dial, peer, address, from, .. } => {
+                    self.driver.job(Job::Dial { dial, peer, address, from });
+                }
+                Action::Abort { dial } => self.driver.job(Job::Abort { dial }),
+                // The line was made when the socket came.
+                Action::Accept { .. } => {}
+                Action::Refuse { connection, .. } => {
+                    if let Some(mailbox) = inner.mailboxes.remove(&connection) {
+                        mailbox.push(Mail::Refuse);
+                    }
+                }
+                Action::Order { connection, order } => {
+                    if let Some(mailbox) = inner.mailboxes.get(&connection) {
+                        mailbox.push(Mail::Order(order));
+                    }
+                }
+                Action::Profile(profile) => {
+                    // What there is no room for is left out; the texts were checked when the hub was made.
+                    let Ok(card) = Card::new(&self.keypair, &profile) else { continue };
+                    inner.card = Arc::new(card);
+                    inner.mailboxes.values().for_each(|mailbox| mailbox.push(Mail::Card(inner.card.clone())));
+                }
+                Action::Event(event) => {
+                    if let Some(observer) = &self.observer {
+                        observer.host(&event);
+                    }
+                    self.driver.event(&event);
+                    inner.calls.answer(event);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+fn open_failed(report: &Report) -> Option<(OpenId, OpenFault)> {
+    match report {
+        Report::OpenFailed { open, why } => Some((*open, why.clone())),
+        _ => None,
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("peer", &self.peer()).finish_non_exhaustive()
+    }
+}

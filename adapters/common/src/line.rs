@@ -1,0 +1,346 @@
+//! A link under a lock: shared by the task that owns its socket, and by the application's streams.
+//!
+//! ```text
+//!  streams --write, read, finish--> [ Link, tx ] <--advance(rx)-- task --read, write--> socket
+//!                                        |   '-- when there is something for the task to do: wakes it
+//!                     Mailbox --Orders---'   '--Reports--> Hub
+//! ```
+//! The lock is held for one call of the machine at a time, never while the socket is used, and never while the hub is told
+//! something: a task first collects, lets go, then tells.
+
+use crate::buffer::{Buffer, Pool, lock};
+use crate::clock::Clock;
+use crate::hooks::{Observed, Watch};
+use crate::hub::{Hub, Inbound};
+use crate::mailbox::{Mail, Mailbox};
+use crate::stream::Stream;
+use bytes::BytesMut;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use tidewire_core::{Machine, Multiaddr, PeerId, Time};
+use tidewire_host::link::{Link, LinkEvent, Report, StreamEvent};
+use tidewire_host::{ConnectionId, OpenId, StreamId};
+use tidewire_multistream::{Protocol, RouteId};
+use tidewire_upgrade::connection::{Connection, ReadStreamError};
+use tidewire_upgrade::muxer::{StreamError, WriteError};
+
+/// Bytes that one call writes at most, so that no stream holds its connection for long.
+const MAX_WRITE: usize = 64 * 1024;
+
+/// One connection, from the moment when its socket is there.
+pub struct Line {
+    connection: ConnectionId,
+    remote: Multiaddr,
+    mailbox: Arc<Mailbox>,
+    clock: Clock,
+    pool: Arc<Pool>,
+    watch: Watch,
+    state: Mutex<State>,
+}
+
+/// What is under the lock.
+pub(crate) struct State {
+    pub(crate) link: Link,
+    /// What the task has not taken yet.
+    pub(crate) tx: Buffer,
+    waiting: BTreeMap<StreamId, Waiting>,
+    /// The task, while it sleeps.
+    task: Option<Waker>,
+    /// The task will come back by itself: the socket has not taken everything yet.
+    sending: bool,
+    /// When the task will come back in any case.
+    alarm: Time,
+}
+
+/// Who waits for a stream.
+#[derive(Debug, Default)]
+struct Waiting {
+    read: Option<Waker>,
+    write: Option<Waker>,
+}
+
+/// What a task is to do after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// Send what is in `tx`; come back when bytes came or went, when woken, or at this time.
+    Wait(Time),
+    /// Send what is in `tx`, close the socket in an orderly way.
+    Over,
+    /// Close the socket at once.
+    Refused,
+}
+
+/// What a turn brought, to be told once the lock is released.
+#[derive(Default)]
+struct News {
+    wakes: Vec<Waker>,
+    reports: Vec<Report>,
+    opened: Vec<(OpenId, StreamId, Protocol)>,
+    incoming: Vec<(StreamId, Protocol, RouteId)>,
+    peer: Option<PeerId>,
+}
+
+impl Line {
+    pub(crate) fn new(
+        link: Link,
+        (connection, remote): (ConnectionId, Multiaddr),
+        mailbox: Arc<Mailbox>,
+        (clock, pool, watch): (Clock, Arc<Pool>, Watch),
+    ) -> Arc<Line> {
+        let tx = Buffer::default();
+        let alarm = Time::NEVER;
+        let state = State { link, tx, waiting: BTreeMap::new(), task: None, sending: false, alarm };
+        Arc::new(Line { connection, remote, mailbox, clock, pool, watch, state: Mutex::new(state) })
+    }
+
+    /// The host's name for it.
+    pub fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// The remote's end of the socket.
+    pub fn remote(&self) -> &Multiaddr {
+        &self.remote
+    }
+
+    /// Everything that can be done now: for the task that owns the socket. `rx` is what came, `ended` that no more will come;
+    /// what is to be sent is put into `tx` if that is empty.
+    pub fn turn(self: &Arc<Self>, hub: &Hub, task: &Waker, rx: &mut BytesMut, ended: bool, tx: &mut Buffer) -> Turned {
+        loop {
+            let mut news = News::default();
+            let turned = self.step(task, rx, ended, tx, &mut news);
+            self.tell(hub, news);
+            // What was told may have been answered: it goes out with the rest. A link that is over still hands out the streams
+            // that came before its end.
+            if turned == Turned::Refused || self.mailbox.is_empty() {
+                return turned;
+            }
+        }
+    }
+
+    /// What came, said by a thread that does nothing but read the socket. What there is to send is left to the task, which is
+    /// woken if there is something for it to do. One of both is to be here at a time, so that what is told keeps its order.
+    pub fn hear(self: &Arc<Self>, hub: &Hub, task: &Waker, rx: &mut BytesMut, ended: bool) -> Turned {
+        let mut news = News::default();
+        let mail = self.mailbox.take(task);
+        let now = self.clock.now();
+        let turned = self.act(|state| {
+            let refused = state.deliver(now, mail);
+            let over = state.advance(now, (rx, ended), &self.watch, &mut news);
+            state.turned(refused, over, &mut news)
+        });
+        self.tell(hub, news);
+        turned
+    }
+
+    /// The socket broke, or its task is over: the last turn.
+    pub fn broken(self: &Arc<Self>, hub: &Hub, why: &str) {
+        self.watch.tell(|| Observed::Failed(why.to_owned()));
+        lock(&self.state).link.broken(why);
+        // Nobody takes it any more.
+        let mut unsent = Buffer::default();
+        self.turn(hub, Waker::noop(), &mut BytesMut::new(), false, &mut unsent);
+    }
+
+    fn step(&self, task: &Waker, rx: &mut BytesMut, ended: bool, out: &mut Buffer, news: &mut News) -> Turned {
+        let mail = self.mailbox.take(task);
+        let now = self.clock.now();
+        let mut state = lock(&self.state);
+        state.swap(out);
+        let refused = state.deliver(now, mail);
+        let over = state.advance(now, (rx, ended), &self.watch, news);
+        state.swap(out);
+        if over {
+            out.bytes.extend_from_slice(&state.tx.bytes);
+            state.tx = Buffer::default();
+        }
+        state.sending = !out.bytes.is_empty();
+        if !state.sending {
+            // What was swapped may be an empty buffer: who has nothing to say holds none.
+            state.tx.rest();
+        }
+        state.alarm = state.link.deadline();
+        if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            state.task = Some(task.clone());
+        }
+        state.turned(refused, over, news)
+    }
+
+    fn tell(self: &Arc<Self>, hub: &Hub, news: News) {
+        let News { wakes, reports, opened, incoming, peer } = news;
+        wakes.into_iter().for_each(Waker::wake);
+        if !reports.is_empty() {
+            hub.reports(self.connection, reports);
+        }
+        for (open, id, protocol) in opened {
+            hub.opened(open, Stream::new(self.clone(), id, protocol));
+        }
+        // Only what is upgraded has streams.
+        let Some(peer) = peer else { return };
+        for (id, protocol, route) in incoming {
+            let stream = Stream::new(self.clone(), id, protocol.clone());
+            hub.incoming(route, Inbound { peer, connection: self.connection, protocol, stream });
+        }
+    }
+
+    /// Acts on the link from outside its task, and wakes the task if there is something for it to do.
+    fn act<R>(&self, action: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = lock(&self.state);
+        let result = action(&mut state);
+        let wanted = (!state.tx.bytes.is_empty() && !state.sending) || state.link.deadline() < state.alarm;
+        let task = if wanted { state.task.take() } else { None };
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+        result
+    }
+
+    pub(crate) fn poll_read(&self, id: StreamId, waker: &Waker) -> Poll<Result<Option<BytesMut>, ReadStreamError>> {
+        self.act(|state| match state.link.read(id, &mut state.tx.bytes) {
+            Err(ReadStreamError::Blocked) => {
+                keep(&mut state.waiting.entry(id).or_default().read, waker);
+                Poll::Pending
+            }
+            done => Poll::Ready(done),
+        })
+    }
+
+    pub(crate) fn poll_write(&self, id: StreamId, waker: &Waker, data: &[u8]) -> Poll<Result<usize, WriteError>> {
+        let data = data.get(..MAX_WRITE).unwrap_or(data);
+        self.act(|state| {
+            state.tx.fill(&self.pool);
+            match state.link.write(id, data, &mut state.tx.bytes) {
+                Err(WriteError::Blocked) => {
+                    keep(&mut state.waiting.entry(id).or_default().write, waker);
+                    Poll::Pending
+                }
+                done => Poll::Ready(done),
+            }
+        })
+    }
+
+    pub(crate) fn finish(&self, id: StreamId) -> Result<(), StreamError> {
+        self.act(|state| state.link.finish(id, &mut state.tx.bytes))
+    }
+
+    /// The application has let go of a stream. With a code it ends at once; else what was written still arrives.
+    pub(crate) fn leave(&self, id: StreamId, reset: Option<u32>) {
+        let waiting = self.act(|state| {
+            match reset {
+                // The link may have forgotten it already.
+                Some(code) => drop(state.link.reset(id, code, &mut state.tx.bytes)),
+                None => state.link.leave(id, &mut state.tx.bytes),
+            }
+            state.waiting.remove(&id)
+        });
+        // Another thread's read, say.
+        waiting.into_iter().for_each(|mut waiting| waiting.all().for_each(Waker::wake));
+    }
+}
+
+impl State {
+    /// Hands what is to be sent to the task, if it has sent everything before.
+    fn swap(&mut self, out: &mut Buffer) {
+        if out.bytes.is_empty() && !self.tx.bytes.is_empty() {
+            std::mem::swap(out, &mut self.tx);
+        }
+    }
+
+    /// Hands over what the hub has to say. True: it refuses the connection.
+    fn deliver(&mut self, now: Time, mail: VecDeque<Mail>) -> bool {
+        let State { link, tx, .. } = self;
+        let mut refused = false;
+        for mail in mail {
+            match mail {
+                Mail::Order(order) => link.order(now, order, &mut tx.bytes),
+                Mail::Card(card) => link.set_card(card),
+                Mail::Routes(routes) => link.set_routes(routes),
+                Mail::Refuse => {
+                    link.broken("refused");
+                    refused = true;
+                }
+            }
+        }
+        refused
+    }
+
+    /// What a turn comes to.
+    fn turned(&self, refused: bool, over: bool, news: &mut News) -> Turned {
+        match over {
+            _ if refused => {
+                news.reports.clear();
+                Turned::Refused
+            }
+            true => Turned::Over,
+            false => Turned::Wait(self.link.deadline()),
+        }
+    }
+
+    /// Lets the link go as far as bytes, room and time allow. True: it is over.
+    fn advance(&mut self, now: Time, (rx, ended): (&mut BytesMut, bool), watch: &Watch, news: &mut News) -> bool {
+        loop {
+            let State { link, tx, .. } = self;
+            let tx = &mut tx.bytes;
+            let Ok(event) = if ended { link.end(now, rx, tx) } else { link.advance(now, rx, tx) };
+            match event {
+                None => break,
+                Some(LinkEvent::Report(report)) => {
+                    watch.tell(|| Observed::Report(report.clone()));
+                    news.reports.push(report);
+                }
+                Some(LinkEvent::Progress(progress)) => watch.tell(|| Observed::Progress(progress)),
+                Some(LinkEvent::Stream(event)) => self.on_stream(event, news),
+                Some(_) => {}
+            }
+        }
+        news.peer = self.link.connection().map(Connection::peer);
+        let over = self.link.is_over();
+        if over {
+            self.waiting.values_mut().for_each(|waiting| news.wakes.extend(waiting.all()));
+        }
+        over
+    }
+
+    fn on_stream(&mut self, event: StreamEvent, news: &mut News) {
+        match event {
+            StreamEvent::Opened { open, stream, protocol } => news.opened.push((open, stream, protocol)),
+            StreamEvent::Incoming { stream, protocol, route } => news.incoming.push((stream, protocol, route)),
+            StreamEvent::Readable(id) => {
+                news.wakes.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.read.take()));
+            }
+            StreamEvent::Writable(id) => {
+                news.wakes.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.write.take()));
+            }
+            StreamEvent::Reset { stream, .. } => {
+                news.wakes.extend(self.waiting.get_mut(&stream).into_iter().flat_map(Waiting::all));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Waiting {
+    fn all(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        [self.read.take(), self.write.take()].into_iter().flatten()
+    }
+}
+
+/// Remembers whom to wake, without cloning the same waker again.
+fn keep(slot: &mut Option<Waker>, waker: &Waker) {
+    match slot {
+        Some(known) => known.clone_from(waker),
+        None => *slot = Some(waker.clone()),
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line")
+            .field("connection", &self.connection)
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}

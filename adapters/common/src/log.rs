@@ -1,0 +1,67 @@
+//! What is logged, through `tracing` (feature `tracing`): one line for each event, with its peer, connection and reason as
+//! fields. Without the feature nothing is.
+
+use tidewire_core::PeerId;
+use tidewire_host::Action;
+
+/// A node begins.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub fn start(peer: PeerId) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(%peer, "node started");
+}
+
+/// A listener can't accept, and waits.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub fn listener_waits(error: &std::io::Error, pause: std::time::Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%error, ?pause, "can't accept connections: trying again after a pause");
+}
+
+/// What the host does.
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn action(_: &Action) {}
+
+/// What the host does.
+#[cfg(feature = "tracing")]
+pub(crate) fn action(action: &Action) {
+    use tidewire_connmgr::Event as Manager;
+    use tidewire_host::Event;
+    use tracing::{debug, info, trace, warn};
+    match action {
+        Action::Refuse { connection, reason } => debug!(%connection, %reason, "connection refused"),
+        Action::Dial { dial, peer, address, from, .. } => {
+            trace!(%dial, %peer, %address, from = from.as_ref().map(tracing::field::display), "dialing");
+        }
+        Action::Event(event) => match event {
+            Event::Manager(Manager::Connected { peer }) => debug!(%peer, "peer connected"),
+            Event::Manager(Manager::Disconnected { peer }) => debug!(%peer, "peer disconnected"),
+            Event::Manager(Manager::ConnectionOpened { connection, peer, direction, remote, .. }) => {
+                debug!(%connection, %peer, %direction, %remote, "connection opened");
+            }
+            Event::Manager(Manager::ConnectionClosed { connection, peer, by, reason, lived }) => {
+                debug!(%connection, %peer, %by, %reason, ?lived, "connection closed");
+            }
+            Event::Manager(Manager::DialFailed { peer, report, .. }) => debug!(%peer, reason = %report, "dial failed"),
+            Event::Manager(Manager::Trimmed { closed, of, protected, in_grace }) => {
+                info!(closed, of, protected, in_grace, "connections trimmed");
+            }
+            Event::Manager(Manager::ReconnectFailed { peer, tries, why }) => {
+                warn!(%peer, tries, reason = %why, "peer could not be reached again");
+            }
+            Event::Listening { listener, address } => info!(%listener, %address, "listening"),
+            Event::NotListening { listener, address } => info!(%listener, %address, "no longer listening"),
+            Event::ListenerClosed { listener, why } => info!(%listener, reason = %why, "listener closed"),
+            Event::Identified { connection, peer, identity, pushed } => {
+                debug!(%connection, %peer, agent = identity.agent.as_deref(), pushed, "peer identified");
+            }
+            Event::IdentifyFailed { connection, peer, why } => {
+                debug!(%connection, %peer, reason = %why, "peer not identified");
+            }
+            Event::OpenFailed { open, peer, why } => debug!(%open, %peer, reason = %why, "stream not opened"),
+            Event::Announced { addresses } => info!(?addresses, "announced addresses changed"),
+            _ => {}
+        },
+        _ => {}
+    }
+}

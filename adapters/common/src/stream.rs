@@ -1,0 +1,119 @@
+//! A stream as the application holds it: bytes both ways, each way finished by itself. A driver gives it the traits of its
+//! world.
+
+use crate::error::{finish_error, read_error, write_error};
+use crate::line::Line;
+use bytes::{Buf, BytesMut};
+use std::io;
+use std::sync::Arc;
+use std::task::{Poll, Waker, ready};
+use tidewire_host::{ConnectionId, StreamId};
+use tidewire_multistream::Protocol;
+
+/// A stream that the application has. Dropped before it was finished, it is reset; one that was finished is left in peace
+/// until the remote finishes too, and reset if it sends something that nobody would read.
+#[derive(Debug)]
+pub struct Stream {
+    line: Arc<Line>,
+    id: StreamId,
+    protocol: Protocol,
+    /// What was taken from the link and not yet copied out.
+    rest: BytesMut,
+    /// The remote has finished, and all was read.
+    ended: bool,
+    /// We have finished.
+    finished: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(line: Arc<Line>, id: StreamId, protocol: Protocol) -> Stream {
+        Stream { line, id, protocol, rest: BytesMut::new(), ended: false, finished: false }
+    }
+
+    /// Its number within the connection.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Its connection.
+    pub fn connection(&self) -> ConnectionId {
+        self.line.connection()
+    }
+
+    /// What both ends speak on it; with [`Selection::Lazy`](tidewire_upgrade::connection::Selection::Lazy), what we proposed.
+    pub fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    /// The next piece, as it arrived and without a copy. `None`: the remote finished.
+    ///
+    /// # Errors
+    /// The protocol was refused, the stream was reset, or the connection is over; what came before was read.
+    pub fn poll_chunk(&mut self, waker: &Waker) -> Poll<io::Result<Option<BytesMut>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Ok(Some(std::mem::take(&mut self.rest))));
+        }
+        if self.ended {
+            return Poll::Ready(Ok(None));
+        }
+        let read = ready!(self.line.poll_read(self.id, waker));
+        self.ended = read == Ok(None);
+        Poll::Ready(read.map_err(read_error))
+    }
+
+    /// Hands what there is to `put`, which says how much of it it took; the rest is kept. 0: the remote finished.
+    ///
+    /// # Errors
+    /// As [`poll_chunk`](Stream::poll_chunk).
+    pub fn poll_read(&mut self, waker: &Waker, put: impl FnOnce(&[u8]) -> usize) -> Poll<io::Result<usize>> {
+        if self.rest.is_empty() {
+            match ready!(self.poll_chunk(waker))? {
+                Some(chunk) => self.rest = chunk,
+                None => return Poll::Ready(Ok(0)),
+            }
+        }
+        let count = put(&self.rest).min(self.rest.len());
+        self.rest.advance(count);
+        if self.rest.is_empty() {
+            // Even an empty handle would hold the buffer.
+            self.rest = BytesMut::new();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes the beginning of `data`, and says how much of it that was.
+    ///
+    /// # Errors
+    /// We have finished, the protocol was refused, the stream was reset, or the connection is over.
+    pub fn poll_write(&mut self, waker: &Waker, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.line.poll_write(self.id, waker, data).map_err(write_error)
+    }
+
+    /// Says that we send no more. Again: nothing.
+    ///
+    /// # Errors
+    /// As [`poll_write`](Stream::poll_write).
+    pub fn finish(&mut self) -> io::Result<()> {
+        if !self.finished {
+            self.line.finish(self.id).map_err(finish_error)?;
+            self.finished = true;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream at once in both directions. `code` is told where the multiplexer has a place for it: libp2p/specs
+    /// connections/README.md, "Error Codes".
+    pub fn reset(mut self, code: u32) {
+        self.line.leave(self.id, Some(code));
+        (self.ended, self.finished) = (true, true);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        match (self.finished, self.ended) {
+            (true, _) if self.rest.is_empty() => self.line.leave(self.id, None),
+            _ => self.line.leave(self.id, Some(0)),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a host says.
+
+use crate::addresses::NatStatus;
+use crate::identify::{Identity, Profile};
+use crate::link::{OpenFault, Order};
+use crate::{ConnectionId, DialId, ListenerId, OpenId};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use smol_str::SmolStr;
+use tidewire_connmgr::RefuseReason;
+use tidewire_connmgr::dial::DialReport;
+use tidewire_core::{Multiaddr, PeerId};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Listen there; report `Listening` for each address that it has, or `ListenerClosed`.
+    Listen {
+        /// Which listener.
+        listener: ListenerId,
+        /// Where.
+        address: Multiaddr,
+    },
+    /// Close this listener; report `ListenerClosed`. Its connections stay.
+    Unlisten {
+        /// Which.
+        listener: ListenerId,
+    },
+    /// Make a link of this incoming connection, which responds.
+    Accept {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Drop this connection, its link too if it has one. It is forgotten: what it reports yet is of no matter.
+    Refuse {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// Dial this address; make a link of it, which initiates and expects this peer, and report `Dialed`; or report
+    /// `DialFailed`.
+    Dial {
+        /// The host's name for the attempt. The same one comes again, without `from`, if the remote dialed us at the same time
+        /// and TCP made one connection of both, on which both ends initiate.
+        dial: DialId,
+        /// Who is expected there.
+        peer: PeerId,
+        /// Where.
+        address: Multiaddr,
+        /// The local end to dial from, so that the remote sees the port on which we listen. If it can't be had, any will do.
+        from: Option<Multiaddr>,
+        /// After which time `Abort` will come.
+        timeout: Duration,
+    },
+    /// Drop this dial. It is forgotten: if it became a connection meanwhile, `Dialed` is answered by `Refuse`.
+    Abort {
+        /// Which.
+        dial: DialId,
+    },
+    /// Hand this to a link. If the link is gone, it is of no matter.
+    Order {
+        /// Which link.
+        connection: ConnectionId,
+        /// What.
+        order: Order,
+    },
+    /// What we say of ourselves changed: seal it ([`Card::new`](crate::identify::Card::new)), and give it to all links, and to
+    /// those that are made from here on.
+    Profile(Box<Profile>),
+    /// Tell the application.
+    Event(Event),
+}
+
+/// What an application may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Who came and went, what was dialed and trimmed, and why. (Streams are told by the links.)
+    Manager(tidewire_connmgr::Event),
+    /// A listener has this address.
+    Listening {
+        /// Which.
+        listener: ListenerId,
+        /// Where.
+        address: Multiaddr,
+    },
+    /// A listener has this address no more.
+    NotListening {
+        /// Which.
+        listener: ListenerId,
+        /// Where.
+        address: Multiaddr,
+    },
+    /// A listener is gone, or never came to be.
+    ListenerClosed {
+        /// Which.
+        listener: ListenerId,
+        /// Why.
+        why: SmolStr,
+    },
+    /// A peer said who it is, when asked or of its own accord.
+    Identified {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who.
+        peer: PeerId,
+        /// What it said.
+        identity: Box<Identity>,
+        /// It told us of a change.
+        pushed: bool,
+    },
+    /// A peer did not say who it is.
+    IdentifyFailed {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        why: SmolStr,
+    },
+    /// A wish for a stream did not come true.
+    OpenFailed {
+        /// Which.
+        open: OpenId,
+        /// With whom.
+        peer: PeerId,
+        /// Why.
+        why: OpenFailure,
+    },
+    /// The addresses that we announce changed: all of them, the best first.
+    Announced {
+        /// Where we can be reached, as far as we know.
+        addresses: Vec<Multiaddr>,
+    },
+    /// What is known of our being behind a NAT changed.
+    NatStatus(NatStatus),
+}
+
+/// Why a wish for a stream did not come true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenFailure {
+    /// There is no connection, and the caller did not want to dial.
+    NotConnected,
+    /// There is no connection, and dialing failed.
+    Dial(Box<DialReport>),
+    /// It took too long.
+    TimedOut {
+        /// The limit.
+        timeout: Duration,
+        /// All the time there was only a connection that a relay limits.
+        limited: bool,
+    },
+    /// The link could not open it.
+    Link(OpenFault),
+    /// As many wishes wait as may.
+    TooMany {
+        /// The limit.
+        limit: u32,
+    },
+    /// We are shutting down.
+    Shutdown,
+}
+
+impl fmt::Display for OpenFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenFailure::NotConnected => f.write_str("there is no connection to this peer"),
+            OpenFailure::Dial(report) => report.fmt(f),
+            OpenFailure::TimedOut { timeout, limited: false } => write!(f, "it was not there within {timeout:?}"),
+            OpenFailure::TimedOut { timeout, limited: true } => write!(
+                f,
+                "within {timeout:?} there was no connection to this peer but one that a relay limits (OpenOptions::limited allows it)"
+            ),
+            OpenFailure::Link(fault) => fault.fmt(f),
+            OpenFailure::TooMany { limit } => write!(f, "{limit} streams wait to be opened already, as many as may"),
+            OpenFailure::Shutdown => f.write_str("we are shutting down"),
+        }
+    }
+}
+
+impl core::error::Error for OpenFailure {}

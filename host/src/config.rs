@@ -1,0 +1,52 @@
+//! How a host behaves: every number that may be turned.
+
+use crate::addresses;
+use core::time::Duration;
+use smol_str::SmolStr;
+
+/// How a host behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[non_exhaustive]
+pub struct Config {
+    /// Who stays, who goes, whom to dial.
+    pub manager: tidewire_connmgr::Config,
+    /// At which addresses others reach us.
+    pub addresses: addresses::Config,
+    /// Which family of protocols we belong to, for identify. Default `ipfs/0.1.0`, as the peers have it.
+    pub protocol_version: SmolStr,
+    /// Which program we are, for identify. Default `tidewire/` and the version.
+    pub agent: SmolStr,
+    /// Ask each peer who it is. Default true.
+    pub identify: bool,
+    /// Tell peers when what we say of ourselves changed. Default true.
+    pub push: bool,
+    /// How long addresses are believed that a peer said of itself, counted from its last word. Default 2 h.
+    pub identify_ttl: Duration,
+    /// Dial from the ports on which we listen, so that others see them. Default true.
+    pub reuse_port: bool,
+    /// Streams that are to be opened and wait for a connection or for its link. Default 4,096.
+    pub max_opening: u32,
+    /// Listeners. Default 64.
+    pub max_listeners: u32,
+    /// Addresses of all listeners together. Default 256.
+    pub max_listen_addresses: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            manager: tidewire_connmgr::Config::default(),
+            addresses: addresses::Config::default(),
+            protocol_version: SmolStr::new_static("ipfs/0.1.0"),
+            agent: SmolStr::new_static(concat!("tidewire/", env!("CARGO_PKG_VERSION"))),
+            identify: true,
+            push: true,
+            identify_ttl: Duration::from_secs(2 * 3600),
+            reuse_port: true,
+            max_opening: 4096,
+            max_listeners: 64,
+            max_listen_addresses: 256,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What all links of a node share, and their limits.
+
+use crate::identify::{self, IDENTIFY, PUSH};
+use crate::ping::{self, PING};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+use smol_str::SmolStr;
+use tidewire_core::{PeerId, Seed};
+use tidewire_multistream::{Matcher, Protocol, RouteId, Router};
+use tidewire_upgrade::connection;
+use tidewire_upgrade::pipeline::Upgrader;
+
+/// Limits of a link's own doings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkConfig {
+    /// identify.
+    pub identify: identify::Config,
+    /// ping.
+    pub ping: ping::Config,
+    /// Streams of the protocols inside (identify, push, ping) that the remote may have open; further ones are reset.
+    /// Default 16.
+    pub max_inside: usize,
+    /// Pings of the remote at once. Default 2 (libp2p/specs ping/ping.md).
+    pub max_pings: usize,
+    /// Pushes that the remote may send in quick succession. Default 10.
+    pub push_burst: u32,
+    /// Beyond the burst, one push in this time; others are reset. Default 2 s.
+    pub push_interval: Duration,
+    /// Streams that were asked for and wait until the multiplexer can open them. Default 64.
+    pub max_waiting: usize,
+    /// Time for writing an identify message, and for the remote to end its side of such a stream, or of a ping's. Default
+    /// 5 s (go-libp2p).
+    pub write_timeout: Duration,
+    /// Time for the remote to end its side of a stream that the application left; then it is reset. Default 60 s.
+    pub leave_timeout: Duration,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        LinkConfig {
+            identify: identify::Config::default(),
+            ping: ping::Config::default(),
+            max_inside: 16,
+            max_pings: 2,
+            push_burst: 10,
+            push_interval: Duration::from_secs(2),
+            max_waiting: 64,
+            write_timeout: Duration::from_secs(5),
+            leave_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Numbers of routes from here on are the node's own.
+pub const OWN_ROUTES: u64 = u64::MAX - 15;
+pub(super) const IDENTIFY_ROUTE: RouteId = RouteId::new(OWN_ROUTES);
+pub(super) const PUSH_ROUTE: RouteId = RouteId::new(OWN_ROUTES + 1);
+pub(super) const PING_ROUTE: RouteId = RouteId::new(OWN_ROUTES + 2);
+
+/// Which protocols a node serves: the application's and its own.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    config: Arc<connection::Config>,
+}
+
+impl Routes {
+    /// The application's protocols, and identify, push and ping where it has no route of its own under their names.
+    /// `base` gives the other settings of connections.
+    pub fn new(router: &Router, base: &connection::Config) -> Self {
+        let mut all = router.clone();
+        for (name, id) in [(IDENTIFY, IDENTIFY_ROUTE), (PUSH, PUSH_ROUTE), (PING, PING_ROUTE)] {
+            if !all.listed().any(|known| *known == name) {
+                // An exact route is never refused.
+                let _ = all.add(name, Matcher::Exact, id);
+            }
+        }
+        let mut config = base.clone();
+        config.router = Some(Arc::new(all));
+        Routes { config: Arc::new(config) }
+    }
+
+    /// The names that identify announces, in alphabetical order.
+    pub fn names(&self) -> Vec<Protocol> {
+        let mut names: Vec<Protocol> = self.config.router.iter().flat_map(|router| router.listed()).cloned().collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    pub(super) fn config(&self) -> Arc<connection::Config> {
+        self.config.clone()
+    }
+}
+
+/// What all links of a node share. A clone is another handle to the same.
+#[derive(Clone, Debug)]
+pub struct LinkShared(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    upgrader: Upgrader,
+    seed: Seed,
+    config: LinkConfig,
+}
+
+impl LinkShared {
+    /// `seed` is the node's own: each connection's seed is drawn from it.
+    pub fn new(upgrader: Upgrader, seed: Seed, config: LinkConfig) -> Self {
+        LinkShared(Arc::new(Inner { upgrader, seed, config }))
+    }
+
+    /// Who we are.
+    pub fn peer(&self) -> PeerId {
+        self.0.upgrader.peer()
+    }
+
+    /// What connections are upgraded with.
+    pub fn upgrader(&self) -> &Upgrader {
+        &self.0.upgrader
+    }
+
+    pub(super) fn config(&self) -> &LinkConfig {
+        &self.0.config
+    }
+
+    pub(super) fn seed(&self, connection: u64) -> Seed {
+        self.0.seed.derive("connection", connection)
+    }
+}
+
+/// At most 256 bytes of a text, whole characters.
+pub(crate) fn cut(text: &str) -> SmolStr {
+    const MAX: usize = 256;
+    let end = (0..=text.len().min(MAX)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    SmolStr::new(text.get(..end).unwrap_or_default())
+}

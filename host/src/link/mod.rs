@@ -1,0 +1,266 @@
+//! One connection where its bytes are: its upgrade, its streams, and the protocols inside it.
+//!
+//! ```text
+//!            Order                                   LinkEvent
+//!  host  ------------>  .---------- Link ---------.  -- Report -------> host
+//!                       | Upgrade -> Connection   |
+//!  rx    ------------>  |   identify, push, ping  |  -- StreamEvent --> application
+//!  tx    <------------  |   application's streams |
+//!                       '-------------------------'
+//!           write, read, finish, reset: the application
+//! ```
+//! A link decides nothing that concerns others: it reports, and does what it is told. So it can live in a task of its own,
+//! and the cryptography of many connections uses every core. A stream is reported before the application has it, and the
+//! host's [`Order::Admit`] hands it out; so the application never sees a stream of a peer that it does not know of.
+
+mod code;
+mod config;
+mod events;
+mod inside;
+mod message;
+mod orders;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use config::cut;
+pub use config::{LinkConfig, LinkShared, OWN_ROUTES, Routes};
+pub use message::{Fault, LinkEvent, OpenFault, Order, Report, StreamEvent};
+
+use crate::identify::Card;
+use crate::{By, ConnectionId, OpenId};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use bytes::BytesMut;
+use core::convert::Infallible;
+use core::time::Duration;
+use inside::Inside;
+use smol_str::SmolStr;
+use streams::Streams;
+use tidewire_core::{Machine, Multiaddr, PeerId, Seed, Time};
+use tidewire_multistream::Protocols;
+use tidewire_upgrade::connection::{Connection, Selection};
+use tidewire_upgrade::pipeline::{Plan, Upgrade};
+
+/// Room for events that is kept when none waits.
+const KEPT_EVENTS: usize = 4;
+/// [`Report::Used`] is said once in this time.
+const USED: Duration = Duration::from_secs(1);
+
+/// One connection, from the moment when its transport is there. A [`Machine`] that never fails: its end is the last
+/// [`Report`].
+#[derive(Debug)]
+pub struct Link {
+    shared: LinkShared,
+    routes: Routes,
+    card: Arc<Card>,
+    remote: Multiaddr,
+    seed: Seed,
+    pings: u64,
+    state: State,
+    /// The latest moment that was ever said.
+    now: Time,
+    /// The last report was made. What streams received before stays readable.
+    over: bool,
+    events: VecDeque<LinkEvent>,
+}
+
+#[derive(Debug)]
+enum State {
+    Upgrading(Box<Upgrade>),
+    Open(Box<Open>),
+    /// The upgrade came to nothing.
+    Failed,
+}
+
+/// What an upgraded link has.
+#[derive(Debug)]
+struct Open {
+    connection: Connection,
+    inside: Inside,
+    streams: Streams,
+    /// Streams that the multiplexer can't open yet.
+    waiting: VecDeque<Waiting>,
+    /// Something ended since the first of them was told to wait.
+    retry: bool,
+    /// The multiplexer pings for us.
+    pinging: bool,
+    /// Application data passed, and when that was told last.
+    used: bool,
+    told: Option<Time>,
+    /// Why we closed it.
+    closing: Option<SmolStr>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    open: OpenId,
+    protocols: Protocols,
+    selection: Selection,
+}
+
+/// What a link is made of beside what all share.
+#[derive(Clone, Debug)]
+pub struct LinkSetup {
+    /// Its number, never used twice with the same [`LinkShared`]: its entropy is drawn from it.
+    pub connection: ConnectionId,
+    /// Who speaks first.
+    pub plan: Plan,
+    /// Anyone else is refused.
+    pub expected: Option<PeerId>,
+    /// The remote's end of the transport, as we see it.
+    pub remote: Multiaddr,
+    /// What is served.
+    pub routes: Routes,
+    /// What we say of ourselves.
+    pub card: Arc<Card>,
+}
+
+impl Link {
+    /// A link whose transport is connected.
+    pub fn new(shared: &LinkShared, setup: LinkSetup) -> Self {
+        let LinkSetup { connection, plan, expected, remote, routes, card } = setup;
+        let seed = shared.seed(connection.0);
+        let upgrade = Upgrade::new(shared.upgrader(), plan, expected, &seed.derive("upgrade", 0));
+        Link {
+            shared: shared.clone(),
+            routes,
+            card,
+            remote,
+            seed,
+            pings: 0,
+            state: State::Upgrading(Box::new(upgrade)),
+            now: Time::ZERO,
+            over: false,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// What we say of ourselves from here on. [`Order::Push`] says it.
+    pub fn set_card(&mut self, card: Arc<Card>) {
+        self.card = card;
+    }
+
+    /// What is served from here on; streams that are being negotiated keep what was.
+    pub fn set_routes(&mut self, routes: Routes) {
+        if let State::Open(open) = &mut self.state {
+            open.connection.set_config(routes.config());
+        }
+        self.routes = routes;
+    }
+
+    /// Whether the last report was made, but perhaps not polled yet.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether the application has a stream: after the end, whether something may be left to read.
+    pub fn has_streams(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.streams.any_admitted())
+    }
+
+    /// The connection, once it is upgraded.
+    pub fn connection(&self) -> Option<&Connection> {
+        match &self.state {
+            State::Open(open) => Some(&open.connection),
+            _ => None,
+        }
+    }
+
+    /// Does what the host says. What was asked of a link that is over, or of a stream that is gone, is answered where an
+    /// answer is promised, and else of no matter.
+    ///
+    /// A link that is over is still to be given the orders that the host gave before it heard of that: an [`Order::Admit`] among
+    /// them hands out what its stream had received.
+    pub fn order(&mut self, now: Time, order: Order, tx: &mut BytesMut) {
+        self.now = self.now.max(now);
+        match order {
+            Order::Close { reason } => self.close(&reason, tx),
+            Order::Open { open, protocols, selection } => self.open(now, open, protocols, selection, tx),
+            Order::Forget { open } => self.forget(open, tx),
+            Order::Admit { stream } => self.admit(stream),
+            Order::Refuse { stream, .. } => self.refuse(stream, tx),
+            Order::Identify => self.identify(now, tx),
+            Order::Push => self.push(now, tx),
+            Order::Ping => self.ping(now, tx),
+        }
+    }
+
+    /// The transport broke.
+    pub fn broken(&mut self, why: &str) {
+        if let State::Open(open) = &mut self.state {
+            // Nobody sends it any more; streams end behind what they had received.
+            open.connection.close(code::NORMAL, &mut BytesMut::new());
+        }
+        self.end_link(By::Network, Fault::Transport, cut(why));
+    }
+
+    /// What is open, as long as it is.
+    fn opened(&mut self) -> Option<&mut Open> {
+        match &mut self.state {
+            State::Open(open) if !self.over => Some(open),
+            _ => None,
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.events.push_back(LinkEvent::Report(report));
+    }
+
+    fn tell(&mut self, event: StreamEvent) {
+        self.events.push_back(LinkEvent::Stream(event));
+    }
+
+    fn run(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut, ended: bool) -> Option<LinkEvent> {
+        self.now = self.now.max(now);
+        self.let_time_pass(now, tx);
+        loop {
+            self.retry_waiting(now, tx);
+            if !self.events.is_empty() || !self.step(now, rx, tx, ended) {
+                break;
+            }
+        }
+        let event = self.events.pop_front();
+        if event.is_none() && self.events.capacity() > KEPT_EVENTS {
+            self.events = VecDeque::new();
+        }
+        event
+    }
+}
+
+impl Machine for Link {
+    type Output = LinkEvent;
+    type Error = Infallible;
+
+    fn advance(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<LinkEvent>, Infallible> {
+        Ok(self.run(now, rx, tx, false))
+    }
+
+    /// The remote closed its side of the transport: [`Report::Ended`] comes last.
+    fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<LinkEvent>, Infallible> {
+        Ok(self.run(now, rx, tx, true))
+    }
+
+    fn deadline(&self) -> Time {
+        if !self.events.is_empty() {
+            return Time::ZERO;
+        }
+        match &self.state {
+            _ if self.over => Time::NEVER,
+            State::Upgrading(upgrade) => upgrade.deadline(),
+            State::Open(open) => open.deadline(),
+            State::Failed => Time::NEVER,
+        }
+    }
+
+    fn memory_used(&self) -> usize {
+        let events = self.events.capacity() * size_of::<LinkEvent>();
+        events
+            + match &self.state {
+                State::Upgrading(upgrade) => size_of::<Upgrade>() + upgrade.memory_used(),
+                State::Open(open) => size_of::<Open>() + open.memory_used(),
+                State::Failed => 0,
+            }
+    }
+}

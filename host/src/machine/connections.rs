@@ -1,0 +1,276 @@
+//! Transports, links and the connection manager: who is told what of a connection.
+//!
+//! ```text
+//!   Incoming --> manager: Accept --> link --+
+//!   manager: Dial --> Dialed -------> link --+--> Established --> manager --> Connected, ConnectionOpened, ..
+//!                                            |
+//!   Ended  <---------------------------------+    manager: Close --> Order::Close
+//! ```
+
+use super::{Host, Misuse};
+use crate::link::{Fault, OpenFault, Order, Report};
+use crate::{Action, By, ConnectionId, DialId, Event, StreamId};
+use tidewire_connmgr as connmgr;
+use tidewire_connmgr::dial::{DialFault, DialMisuse};
+use tidewire_connmgr::{Origin, RefuseReason};
+use tidewire_core::{EventMachine, Multiaddr, PeerId, Time};
+
+/// What the host knows of a connection beside what its manager does.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    /// The dial whose transport it is.
+    pub(super) dial: Option<DialId>,
+    pub(super) local: Multiaddr,
+    pub(super) remote: Multiaddr,
+    /// Who is at the other end, once that is proven.
+    pub(super) peer: Option<PeerId>,
+    /// The number of the profile that its link had when it was let in, or that was pushed on it.
+    pub(super) told: u64,
+}
+
+impl Connection {
+    fn new(dial: Option<DialId>, local: Multiaddr, remote: Multiaddr) -> Self {
+        Connection { dial, local, remote, peer: None, told: 0 }
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        // An address is shared bytes, with two counters before them.
+        let address = |address: &Multiaddr| address.as_bytes().len() + 2 * size_of::<usize>();
+        size_of::<(ConnectionId, Connection)>() + address(&self.local) + address(&self.remote)
+    }
+}
+
+/// A dial from a port on which we listen: what is needed to dial once more from another one.
+#[derive(Clone, Debug)]
+pub(super) struct Reusing {
+    peer: PeerId,
+    address: Multiaddr,
+    until: Time,
+}
+
+impl Host {
+    pub(super) fn incoming(
+        &mut self,
+        connection: ConnectionId,
+        local: Multiaddr,
+        remote: Multiaddr,
+    ) -> Result<(), Misuse> {
+        if self.connections.contains_key(&connection) {
+            return Err(Misuse::ConnectionExists(connection));
+        }
+        self.manager.handle(self.now, connmgr::Input::Incoming { connection, remote: &remote })?;
+        self.connections.insert(connection, Connection::new(None, local, remote));
+        Ok(())
+    }
+
+    pub(super) fn dialed(
+        &mut self,
+        dial: DialId,
+        connection: ConnectionId,
+        local: Multiaddr,
+        remote: Multiaddr,
+    ) -> Result<(), Misuse> {
+        if self.connections.contains_key(&connection) {
+            return Err(Misuse::ConnectionExists(connection));
+        }
+        if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
+            return Err(Misuse::UnknownDial(dial));
+        }
+        match self.manager.handle(self.now, connmgr::Input::DialProgress { dial }) {
+            // Said before: it is dialed from another port.
+            Ok(()) | Err(connmgr::Misuse::Dial(DialMisuse::AlreadyConnected(_))) => {}
+            Err(_) => {
+                // It was aborted meanwhile.
+                self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
+                return Ok(());
+            }
+        }
+        self.dialed.insert(dial, connection);
+        self.connections.insert(connection, Connection::new(Some(dial), local, remote));
+        Ok(())
+    }
+
+    pub(super) fn dial_failed(&mut self, dial: DialId, fault: DialFault) -> Result<(), Misuse> {
+        if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
+            return Err(Misuse::UnknownDial(dial));
+        }
+        self.reusing.remove(&dial);
+        // If it was aborted meanwhile, that is of no matter.
+        self.manage(connmgr::Input::DialFailed { dial, fault });
+        Ok(())
+    }
+
+    pub(super) fn report(&mut self, connection: ConnectionId, report: Report) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        let peer = entry.peer;
+        match (report, peer) {
+            (Report::Established { peer, role, .. }, None) => {
+                let (dial, remote) = (entry.dial, entry.remote.clone());
+                let origin = match dial {
+                    Some(dial) => Origin::Dial(dial),
+                    None => Origin::Incoming,
+                };
+                if let Some(dial) = dial {
+                    self.dialed.remove(&dial);
+                    self.reusing.remove(&dial);
+                }
+                if let Some(entry) = self.connections.get_mut(&connection) {
+                    entry.peer = Some(peer);
+                    entry.dial = None;
+                }
+                let limited = remote.is_relayed();
+                self.manage(connmgr::Input::Established { connection, peer, origin, role, limited });
+            }
+            (Report::Ended { by, fault, why }, _) => self.ended(connection, by, fault, &why),
+            (report, Some(peer)) => self.report_of(connection, peer, report),
+            (_, None) => {}
+        }
+    }
+
+    /// What the link of an established connection reports.
+    fn report_of(&mut self, connection: ConnectionId, peer: PeerId, report: Report) {
+        match report {
+            Report::StreamOpened { stream, direction, protocol, open } => {
+                if let Some(open) = open {
+                    self.openings.opened(open, connection, stream);
+                }
+                let protocol = Some(protocol.as_str());
+                self.manage(connmgr::Input::StreamOpened { connection, stream, direction, protocol });
+            }
+            Report::StreamClosed { stream } => {
+                self.openings.closed(connection, stream);
+                self.manage(connmgr::Input::StreamClosed { connection, stream });
+            }
+            Report::OpenFailed { open, why } => self.open_failed(open, connection, why),
+            Report::Identified(identity) => self.identified(connection, peer, identity, false),
+            Report::Pushed(identity) => self.identified(connection, peer, identity, true),
+            Report::IdentifyFailed { why } => self.tell(Event::IdentifyFailed { connection, peer, why }),
+            Report::Pong { rtt } => self.manage(connmgr::Input::Pong { connection, rtt }),
+            Report::PingUnsupported => self.manage(connmgr::Input::PingUnsupported { connection }),
+            Report::Used => self.manage(connmgr::Input::Used { connection }),
+            Report::Established { .. } | Report::Ended { .. } => {}
+        }
+    }
+
+    /// A link is over.
+    fn ended(&mut self, connection: ConnectionId, by: By, fault: Fault, why: &str) {
+        let Some(entry) = self.forget(connection) else { return };
+        match (entry.dial, entry.peer) {
+            (Some(dial), None) => {
+                let reusing = self.reusing.remove(&dial);
+                if let (Fault::Crossed, Some(Reusing { peer, address, until })) = (fault, reusing) {
+                    let timeout = until.since(self.now);
+                    return self.act(Action::Dial { dial, peer, address, from: None, timeout });
+                }
+                let fault = match fault {
+                    Fault::WrongPeer(peer) => DialFault::WrongPeer(peer),
+                    Fault::Transport => DialFault::Transport(why.into()),
+                    _ => DialFault::Upgrade(why.into()),
+                };
+                self.manage(connmgr::Input::DialFailed { dial, fault });
+            }
+            _ => self.manage(connmgr::Input::Closed { connection, by, why }),
+        }
+    }
+
+    /// A connection is no more, and whatever hung on it.
+    fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
+        let entry = self.connections.remove(&connection)?;
+        if let Some(dial) = entry.dial {
+            self.dialed.remove(&dial);
+        }
+        self.reach.closed(self.now, connection);
+        for open in self.openings.of_connection(connection) {
+            self.open_failed(open, connection, OpenFault::ConnectionEnded);
+        }
+        self.openings.ended(connection);
+        Some(entry)
+    }
+
+    pub(super) fn drain_manager(&mut self) {
+        while let Some(action) = self.manager.poll() {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: connmgr::Action) {
+        match action {
+            connmgr::Action::Accept { connection } => self.act(Action::Accept { connection }),
+            connmgr::Action::Refuse { connection, reason } => {
+                self.forget(connection);
+                self.act(Action::Refuse { connection, reason });
+            }
+            connmgr::Action::RefuseStream { connection, stream, reason } => {
+                self.opening_refused(connection, stream, &reason);
+                self.act(Action::Order { connection, order: Order::Refuse { stream, reason } });
+            }
+            connmgr::Action::Close { connection, reason } => {
+                self.act(Action::Order { connection, order: Order::Close { reason } });
+            }
+            connmgr::Action::Ping { connection, .. } => self.act(Action::Order { connection, order: Order::Ping }),
+            connmgr::Action::Dial { dial, peer, address, timeout } => {
+                self.next_dial = self.next_dial.max(dial.0.saturating_add(1));
+                let from = if self.config.reuse_port { self.reach.dial_from(&address) } else { None };
+                if from.is_some() {
+                    let until = self.now + timeout;
+                    self.reusing.insert(dial, Reusing { peer, address: address.clone(), until });
+                }
+                self.act(Action::Dial { dial, peer, address, from, timeout });
+            }
+            connmgr::Action::Abort { dial } => {
+                self.reusing.remove(&dial);
+                match self.dialed.remove(&dial) {
+                    None => self.act(Action::Abort { dial }),
+                    Some(connection) => {
+                        self.forget(connection);
+                        self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
+                    }
+                }
+            }
+            // New streams ask the manager for the best connection, which is no longer this one.
+            connmgr::Action::Drain { .. } => {}
+            connmgr::Action::Event(event) => self.on_event(event),
+            _ => {}
+        }
+    }
+
+    fn on_event(&mut self, event: connmgr::Event) {
+        match &event {
+            connmgr::Event::StreamOpened { connection, stream, .. } => return self.admit(*connection, *stream),
+            connmgr::Event::StreamClosed { .. } => return,
+            connmgr::Event::ConnectionOpened { connection, peer, .. } => {
+                let (connection, peer) = (*connection, *peer);
+                self.tell(Event::Manager(event));
+                return self.opened(connection, peer);
+            }
+            connmgr::Event::Disconnected { peer } => {
+                let peer = *peer;
+                self.forget_identity(&peer);
+                self.tell(Event::Manager(event));
+                return self.fail_undialed(peer);
+            }
+            connmgr::Event::Dialed { request, .. } if self.opening_dialed(*request) => return,
+            connmgr::Event::DialFailed { request, report, .. } if self.opening_dial_failed(*request, report) => return,
+            _ => {}
+        }
+        self.tell(Event::Manager(event));
+    }
+
+    /// A stream is within the limits.
+    fn admit(&mut self, connection: ConnectionId, stream: StreamId) {
+        self.opening_admitted(connection, stream);
+        self.act(Action::Order { connection, order: Order::Admit { stream } });
+    }
+
+    /// A connection is established, and was let in.
+    fn opened(&mut self, connection: ConnectionId, peer: PeerId) {
+        let told = self.profile().map_or(0, |profile| profile.seq);
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.told = told;
+        }
+        if self.config.identify {
+            self.act(Action::Order { connection, order: Order::Identify });
+        }
+        self.serve_openings(peer);
+    }
+}

@@ -1,0 +1,159 @@
+//! Who the others are, and who we say that we are.
+//!
+//! What a peer says of itself goes to the manager's metadata and to the application. What we say, our `Profile`, follows from
+//! where we listen, how others see us, and what we serve; when it changes, a while later, links get it and push it.
+
+use super::Host;
+use crate::identify::{Identity, PUSH, Profile};
+use crate::link::Order;
+use crate::{Action, ConnectionId, Event};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use tidewire_connmgr as connmgr;
+use tidewire_connmgr::metadata::Source;
+use tidewire_core::{Multiaddr, PeerId, Time, UnixTime};
+use tidewire_multistream::Protocol;
+
+/// What is known of connected peers, and of ourselves.
+#[derive(Debug)]
+pub(super) struct Identities {
+    peers: BTreeMap<PeerId, Box<Identity>>,
+    bytes: usize,
+    epoch: UnixTime,
+    /// The number of our latest profile.
+    seq: u64,
+    profile: Option<Box<Profile>>,
+}
+
+impl Identities {
+    pub(super) fn new(epoch: UnixTime) -> Self {
+        Identities { peers: BTreeMap::new(), bytes: 0, epoch, seq: 0, profile: None }
+    }
+
+    pub(super) fn get(&self, peer: &PeerId) -> Option<&Identity> {
+        self.peers.get(peer).map(|identity| &**identity)
+    }
+
+    pub(super) fn profile(&self) -> Option<&Profile> {
+        self.profile.as_deref()
+    }
+
+    fn insert(&mut self, peer: PeerId, identity: Box<Identity>) {
+        self.remove(&peer);
+        self.bytes += identity.memory_used();
+        self.peers.insert(peer, identity);
+    }
+
+    fn remove(&mut self, peer: &PeerId) -> Option<Box<Identity>> {
+        let identity = self.peers.remove(peer)?;
+        self.bytes = self.bytes.saturating_sub(identity.memory_used());
+        Some(identity)
+    }
+
+    /// Grows from one profile to the next, and from one run to the next: nanoseconds of the wall clock.
+    fn next_seq(&mut self, now: Time) -> u64 {
+        let clock = self.epoch.as_secs().saturating_mul(1_000_000_000).saturating_add(now.as_nanos());
+        self.seq = clock.max(self.seq.saturating_add(1));
+        self.seq
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.bytes + self.peers.len() * size_of::<(PeerId, Box<Identity>, Identity)>()
+    }
+}
+
+impl Host {
+    /// A peer said who it is.
+    pub(super) fn identified(&mut self, connection: ConnectionId, peer: PeerId, identity: Box<Identity>, pushed: bool) {
+        // Each connection is seen from elsewhere, so what it saw of us goes with it.
+        if let Some(seen) = &identity.observed
+            && let Some(entry) = self.connections.get(&connection)
+        {
+            self.reach.observed(self.now, connection, &entry.remote, &entry.local, seen);
+        }
+        let identity = match (pushed, self.identities.remove(&peer)) {
+            (true, Some(mut known)) => {
+                known.merge_push(*identity);
+                known
+            }
+            (false, Some(known)) => newer(*known, *identity),
+            (_, None) => identity,
+        };
+        let protocols: Vec<&str> = identity.protocols.iter().map(Protocol::as_str).collect();
+        self.manage(connmgr::Input::Identified { peer, protocols: &protocols, agent: identity.agent.as_deref() });
+        // Nobody else lives where we live: such an address would lead to ourselves.
+        let own = |address: &&Multiaddr| !self.reach.is_ours(address);
+        let addresses: Vec<Multiaddr> = identity.listen_addresses().iter().filter(own).cloned().collect();
+        let source = if identity.is_signed() { Source::Signed } else { Source::Identify };
+        let ttl = self.config.identify_ttl;
+        self.manage(connmgr::Input::Addresses { peer, addresses: &addresses, source, ttl });
+        self.identities.insert(peer, identity.clone());
+        self.tell(Event::Identified { connection, peer, identity, pushed });
+        // Until now nobody knew that it takes pushes, and it may have asked before the last change.
+        let seq = self.profile().map_or(0, |profile| profile.seq);
+        if self.connections.get(&connection).is_some_and(|entry| entry.told < seq) {
+            self.push(connection, &peer);
+        }
+    }
+
+    /// The last connection to a peer is gone.
+    pub(super) fn forget_identity(&mut self, peer: &PeerId) {
+        self.identities.remove(peer);
+    }
+
+    /// What we say of ourselves, if it is not what we said last.
+    pub(super) fn announce(&mut self, addresses: Vec<Multiaddr>, protocols: Vec<Protocol>) {
+        let (protocol_version, agent) = (self.config.protocol_version.clone(), self.config.agent.clone());
+        let mut profile = Profile { protocol_version, agent, protocols, addresses, ..Profile::default() };
+        if let Some(last) = &self.identities.profile {
+            profile.seq = last.seq;
+            if **last == profile {
+                return;
+            }
+            if last.addresses != profile.addresses {
+                self.tell(Event::Announced { addresses: profile.addresses.clone() });
+            }
+        } else if !profile.addresses.is_empty() {
+            self.tell(Event::Announced { addresses: profile.addresses.clone() });
+        }
+        profile.seq = self.identities.next_seq(self.now);
+        let profile = Box::new(profile);
+        self.identities.profile = Some(profile.clone());
+        self.act(Action::Profile(profile));
+        self.push_all();
+    }
+
+    /// Tells each peer that takes it, on its best connection.
+    fn push_all(&mut self) {
+        let peers: Vec<PeerId> = self.manager.connected_peers().collect();
+        for peer in peers {
+            if let Some(connection) = self.manager.best_connection(&peer, true) {
+                self.push(connection, &peer);
+            }
+        }
+    }
+
+    /// Tells a peer on this connection, if it takes it.
+    fn push(&mut self, connection: ConnectionId, peer: &PeerId) {
+        if !self.config.push || !self.identity(peer).is_some_and(|identity| identity.protocols.contains(&PUSH)) {
+            return;
+        }
+        let seq = self.profile().map_or(0, |profile| profile.seq);
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.told = seq;
+            self.act(Action::Order { connection, order: Order::Push });
+        }
+    }
+}
+
+/// The answer to a question on a further connection. A record that is older than the one that is known is a replay, or
+/// crossed it on the way.
+fn newer(mut known: Identity, mut said: Identity) -> Box<Identity> {
+    if said.record.as_ref().zip(known.record.as_ref()).is_some_and(|(said, known)| !said.is_newer_than(known)) {
+        known.merge_push(said);
+        return Box::new(known);
+    }
+    said.refused = said.refused.or(known.refused);
+    Box::new(said)
+}

@@ -1,0 +1,292 @@
+//! Where we can be reached: where we listen, how others see us, what we announce.
+//!
+//! ```text
+//!  Listening, NotListening -----> listeners ---.
+//!  identify: "I see you at X" --> Observed ----+--> AdvertiseInputs --> Profile, a while after the first change
+//!  AddExternal -----------------> Externals ---|
+//!  Relayed, NatStatus --------------------------'
+//! ```
+
+use super::{Host, Misuse};
+use crate::addresses::{
+    AdvertiseInputs, Change, Config, Decision, External, Externals, NatStatus, Observed, Source, advertised, explain,
+};
+use crate::{Action, ConnectionId, Event, ListenerId};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use smol_str::SmolStr;
+use tidewire_core::{Multiaddr, Time};
+use tidewire_multistream::Protocol;
+
+/// Listeners, and what is known of our addresses.
+#[derive(Debug)]
+pub(super) struct Reach {
+    config: Config,
+    listeners: BTreeMap<ListenerId, Listener>,
+    observed: Observed,
+    externals: Externals,
+    relayed: Vec<Multiaddr>,
+    nat: NatStatus,
+    protocols: Vec<Protocol>,
+    /// When changes are told.
+    due: Time,
+}
+
+#[derive(Debug, Default)]
+struct Listener {
+    addresses: Vec<Multiaddr>,
+    closing: bool,
+}
+
+impl Reach {
+    pub(super) fn new(config: &Config) -> Self {
+        Reach {
+            listeners: BTreeMap::new(),
+            observed: Observed::new(config.observed.clone()),
+            externals: Externals::new(config.max_external),
+            relayed: Vec::new(),
+            nat: NatStatus::default(),
+            protocols: Vec::new(),
+            // The first profile at once: nobody waits for changes then.
+            due: Time::ZERO,
+            config: config.clone(),
+        }
+    }
+
+    /// All addresses of all listeners, each once.
+    fn listening(&self) -> Vec<Multiaddr> {
+        let mut all: Vec<Multiaddr> =
+            self.listeners.values().flat_map(|listener| &listener.addresses).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn inputs(&self) -> AdvertiseInputs {
+        AdvertiseInputs {
+            listening: self.listening(),
+            interfaces: Vec::new(),
+            external: self.externals.as_slice().to_vec(),
+            relayed: self.relayed.clone(),
+            nat: self.nat,
+            policy: self.config.policy.clone(),
+        }
+    }
+
+    /// Whether an address leads to ourselves.
+    pub(super) fn is_ours(&self, address: &Multiaddr) -> bool {
+        let bare = address.without_peer_id();
+        // The loopback address of another machine looks like ours, and is of use to who shares the machine with us.
+        let listens = |listener: &Listener| listener.addresses.contains(&bare);
+        self.listeners.values().any(listens) || self.externals.get(&bare).is_some_and(External::is_claimed)
+    }
+
+    /// The address of a listener from whose port to dial this address: the same transport, the same family, and the same
+    /// reach where that makes a difference.
+    pub(super) fn dial_from(&self, address: &Multiaddr) -> Option<Multiaddr> {
+        let to = address.ip()?;
+        if address.is_relayed() {
+            return None;
+        }
+        let fits = |from: &&Multiaddr| {
+            from.transport() == address.transport()
+                && from.ip().is_some_and(|ip| {
+                    ip.is_ipv4() == to.is_ipv4() && (ip.is_loopback() == to.is_loopback() || ip.is_unspecified())
+                })
+        };
+        self.listeners.values().filter(|listener| !listener.closing).flat_map(|l| &l.addresses).find(fits).cloned()
+    }
+
+    pub(super) fn set_protocols(&mut self, now: Time, names: Vec<Protocol>) {
+        if self.protocols != names {
+            self.protocols = names;
+            self.changed(now);
+        }
+    }
+
+    pub(super) fn set_relayed(&mut self, now: Time, addresses: Vec<Multiaddr>) {
+        if self.relayed != addresses {
+            self.relayed = addresses;
+            self.changed(now);
+        }
+    }
+
+    /// A peer says where it sees us. Most of what is not counted is nobody's fault.
+    pub(super) fn observed(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        remote: &Multiaddr,
+        local: &Multiaddr,
+        seen: &Multiaddr,
+    ) {
+        let _ = self.observed.observed(now, connection, remote, local, seen);
+    }
+
+    pub(super) fn closed(&mut self, now: Time, connection: ConnectionId) {
+        self.observed.closed(now, connection);
+    }
+
+    /// Something changed of what we say of ourselves: it is told a while later, together with what changes until then.
+    fn changed(&mut self, now: Time) {
+        if self.due.is_never() {
+            self.due = now + self.config.delay;
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Time) {
+        self.observed.on_timeout(now);
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.observed.deadline().min(self.due)
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        let listeners =
+            self.listeners.values().map(|listener| listener.addresses.capacity() * size_of::<Multiaddr>() + 64);
+        self.observed.memory_used()
+            + self.externals.memory_used()
+            + listeners.sum::<usize>()
+            + self.relayed.capacity() * size_of::<Multiaddr>()
+            + self.protocols.capacity() * size_of::<Protocol>()
+    }
+}
+
+impl Host {
+    /// All that the announced addresses depend on.
+    pub fn advertise_inputs(&self) -> AdvertiseInputs {
+        self.reach.inputs()
+    }
+
+    /// Each address that might be announced, and why it is, or why not.
+    pub fn explain_addresses(&self) -> Vec<Decision> {
+        explain(&self.reach.inputs())
+    }
+
+    /// Addresses at which others reach us beside our listeners', with how far each is believed.
+    pub fn externals(&self) -> &[External] {
+        self.reach.externals.as_slice()
+    }
+
+    pub(super) fn listen(&mut self, listener: ListenerId, address: Multiaddr) -> Result<(), Misuse> {
+        if self.reach.listeners.contains_key(&listener) {
+            return Err(Misuse::ListenerExists(listener));
+        }
+        let limit = self.config.max_listeners;
+        if u32::try_from(self.reach.listeners.len()).unwrap_or(u32::MAX) >= limit {
+            return Err(Misuse::TooMany { what: "listeners", limit });
+        }
+        if self.shut_down {
+            let why = SmolStr::new_static("we are shutting down");
+            self.tell(Event::ListenerClosed { listener, why });
+            return Ok(());
+        }
+        self.reach.listeners.insert(listener, Listener::default());
+        self.act(Action::Listen { listener, address });
+        Ok(())
+    }
+
+    pub(super) fn unlisten(&mut self, listener: ListenerId) -> Result<(), Misuse> {
+        let entry = self.reach.listeners.get_mut(&listener).ok_or(Misuse::UnknownListener(listener))?;
+        if !core::mem::replace(&mut entry.closing, true) {
+            self.act(Action::Unlisten { listener });
+        }
+        Ok(())
+    }
+
+    pub(super) fn close_listeners(&mut self) {
+        let all: Vec<ListenerId> = self.reach.listeners.keys().copied().collect();
+        for listener in all {
+            let _ = self.unlisten(listener);
+        }
+    }
+
+    pub(super) fn listening(&mut self, listener: ListenerId, address: Multiaddr) -> Result<(), Misuse> {
+        let limit = self.config.max_listen_addresses;
+        let addresses = self.reach.listeners.values().map(|listener| listener.addresses.len()).sum::<usize>();
+        let entry = self.reach.listeners.get_mut(&listener).ok_or(Misuse::UnknownListener(listener))?;
+        if entry.addresses.contains(&address) {
+            return Err(Misuse::AddressExists(listener, address));
+        }
+        if u32::try_from(addresses).unwrap_or(u32::MAX) >= limit {
+            return Err(Misuse::TooMany { what: "addresses of listeners", limit });
+        }
+        entry.addresses.push(address.clone());
+        // What can't be seen from outside is of no matter here.
+        let _ = self.reach.observed.listening(self.now, &address);
+        self.reach.changed(self.now);
+        self.tell(Event::Listening { listener, address });
+        Ok(())
+    }
+
+    pub(super) fn not_listening(&mut self, listener: ListenerId, address: Multiaddr) -> Result<(), Misuse> {
+        let entry = self.reach.listeners.get_mut(&listener).ok_or(Misuse::UnknownListener(listener))?;
+        let Some(at) = entry.addresses.iter().position(|known| *known == address) else {
+            return Err(Misuse::UnknownAddress(listener, address));
+        };
+        entry.addresses.remove(at);
+        self.address_gone(listener, address);
+        Ok(())
+    }
+
+    fn address_gone(&mut self, listener: ListenerId, address: Multiaddr) {
+        if !self.reach.listeners.values().any(|listener| listener.addresses.contains(&address)) {
+            self.reach.observed.not_listening(self.now, &address);
+        }
+        self.reach.changed(self.now);
+        self.tell(Event::NotListening { listener, address });
+    }
+
+    pub(super) fn listener_closed(&mut self, listener: ListenerId, why: SmolStr) -> Result<(), Misuse> {
+        let entry = self.reach.listeners.remove(&listener).ok_or(Misuse::UnknownListener(listener))?;
+        for address in entry.addresses {
+            self.address_gone(listener, address);
+        }
+        self.tell(Event::ListenerClosed { listener, why });
+        Ok(())
+    }
+
+    pub(super) fn add_external(&mut self, address: &Multiaddr) -> Result<(), Misuse> {
+        if self.reach.externals.add(address, Source::Manual)? {
+            self.reach.changed(self.now);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_external(&mut self, address: &Multiaddr) {
+        if self.reach.externals.remove(address, Source::Manual) {
+            self.reach.changed(self.now);
+        }
+    }
+
+    pub(super) fn set_nat_status(&mut self, status: NatStatus) {
+        if self.reach.nat != status {
+            self.reach.nat = status;
+            self.reach.changed(self.now);
+            self.tell(Event::NatStatus(status));
+        }
+    }
+
+    /// What others see of us, and what we say of ourselves, once it is due.
+    pub(super) fn drain_reach(&mut self) {
+        while let Some(change) = self.reach.observed.poll() {
+            let changed = match change {
+                // An address that can't be external, or is one too many, stays what it was.
+                Change::Confirmed { external, observers, .. } => {
+                    self.reach.externals.add(&external, Source::Observed { by: observers }).unwrap_or(false)
+                }
+                Change::Expired { external, .. } => self.reach.externals.remove(&external, Source::Observed { by: 0 }),
+            };
+            if changed {
+                self.reach.changed(self.now);
+            }
+        }
+        if self.reach.due <= self.now {
+            self.reach.due = Time::NEVER;
+            let addresses = advertised(&self.reach.inputs());
+            let protocols = self.reach.protocols.clone();
+            self.announce(addresses, protocols);
+        }
+    }
+}

@@ -1,0 +1,594 @@
+//! A whole node in one value: the host and all its links, for one thread.
+//!
+//! ```text
+//!                  .--------------- Solo ----------------.
+//!  sockets  bytes  |  rx -> Link -> tx      Reports      |
+//!   <----------->  |  rx -> Link -> tx   ----------->    |   SoloAction
+//!                  |  rx -> Link -> tx   <-----------  Host  ----------->  Listen, Dial, Send, Close, Event
+//!                  |                       Orders        |
+//!                  '--------------------------------------'
+//! ```
+//! For event loops of one thread, for bindings, for simulation. Whoever wants the cryptography of many connections on every
+//! core drives a [`Host`] and its [`Link`]s apart, as the tokio driver does.
+
+mod action;
+mod config;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+pub use action::{SoloAction, SoloEvent};
+pub use config::{SoloConfig, SoloError};
+
+use crate::identify::{Card, Profile};
+use crate::link::{Link, LinkEvent, LinkSetup, LinkShared, Report, Routes, cut};
+use crate::{Action, Command, ConnectionId, DialId, Host, Input, ListenerId, Misuse, OpenId, OpenOptions, RequestId};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use bytes::BytesMut;
+use core::fmt;
+use smol_str::{SmolStr, ToSmolStr};
+use tidewire_connmgr::dial::{DialFault, DialOptions};
+use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PeerId, Seed, Time, UnixTime};
+use tidewire_multistream::{Matcher, Protocol, Protocols, RouteError, RouteId, Router};
+use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
+
+/// A whole node: the host and all its links.
+pub struct Solo {
+    host: Host,
+    keypair: Keypair,
+    shared: LinkShared,
+    upgrade: pipeline::Config,
+    router: Router,
+    routes: Routes,
+    card: Arc<Card>,
+    links: BTreeMap<ConnectionId, Wire>,
+    /// Dials, and who is expected there.
+    dials: BTreeMap<DialId, PeerId>,
+    next_connection: u64,
+    /// Links that have something to do.
+    due: BTreeSet<ConnectionId>,
+    timers: BTreeSet<(Time, ConnectionId)>,
+    /// Closed ones of which nothing is to be sent any more, but something to be read.
+    unread: BTreeSet<ConnectionId>,
+    max_unread: usize,
+    now: Time,
+    actions: VecDeque<SoloAction>,
+}
+
+/// A link and its bytes.
+#[derive(Debug)]
+struct Wire {
+    link: Link,
+    rx: BytesMut,
+    tx: BytesMut,
+    /// The remote sends no more.
+    ended: bool,
+    /// `Send` was said, and the driver has not taken everything since.
+    sending: bool,
+    deadline: Time,
+    /// The driver closes its socket; streams may still be read.
+    closed: bool,
+}
+
+impl Solo {
+    /// A node that is known by this key. The seed feeds all its entropy: never use one twice. `epoch`: what the wall clock
+    /// says at [`Time::ZERO`].
+    ///
+    /// # Errors
+    /// The configuration contradicts itself.
+    pub fn new(config: SoloConfig, keypair: Keypair, seed: &Seed, epoch: UnixTime) -> Result<Self, SoloError> {
+        let host = Host::new(config.host.clone(), keypair.peer_id(), &seed.derive("host", 0), epoch);
+        Solo::of(host, config, keypair, seed)
+    }
+
+    /// As [`Solo::new`], and everything that the host is told is recorded: see [`record`](crate::record).
+    ///
+    /// # Errors
+    /// The configuration contradicts itself.
+    #[cfg(feature = "record")]
+    pub fn recorded(
+        config: SoloConfig,
+        keypair: Keypair,
+        seed: &Seed,
+        epoch: UnixTime,
+        record: crate::record::RecordConfig,
+    ) -> Result<Self, SoloError> {
+        let host = Host::recorded(config.host.clone(), keypair.peer_id(), &seed.derive("host", 0), epoch, record);
+        Solo::of(host, config, keypair, seed)
+    }
+
+    /// The recording, if there is one: the driver writes its bytes to where they are kept, and finishes it.
+    #[cfg(feature = "record")]
+    pub fn recorder(&mut self) -> Option<&mut crate::record::Recorder> {
+        self.host.recorder()
+    }
+
+    fn of(host: Host, config: SoloConfig, keypair: Keypair, seed: &Seed) -> Result<Self, SoloError> {
+        let SoloConfig { link, upgrade, max_unread, host: said } = config;
+        let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), upgrade.clone())?;
+        let mut profile = Profile::default();
+        // What is too long for a card is too long now, not when somebody asks.
+        (profile.protocol_version, profile.agent) = (said.protocol_version, said.agent);
+        let card = Arc::new(Card::new(&keypair, &profile)?);
+        let router = Router::new();
+        let routes = Routes::new(&router, &upgrade.connection);
+        let mut solo = Solo {
+            host,
+            keypair,
+            shared: LinkShared::new(upgrader, seed.derive("links", 0), link),
+            upgrade,
+            router,
+            routes,
+            card,
+            links: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            next_connection: 0,
+            due: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            max_unread,
+            now: Time::ZERO,
+            actions: VecDeque::new(),
+        };
+        solo.served(Time::ZERO);
+        Ok(solo)
+    }
+
+    /// Who we are.
+    pub fn local_peer(&self) -> PeerId {
+        self.host.local_peer()
+    }
+
+    /// What the node knows and decides.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// A link, until it is closed.
+    pub fn link(&self, connection: ConnectionId) -> Option<&Link> {
+        self.links.get(&connection).map(|wire| &wire.link)
+    }
+
+    /// Serves a protocol: streams of it come as `StreamEvent::Incoming` with this route. Replaces what was under this name.
+    /// Route numbers from [`OWN_ROUTES`](crate::link::OWN_ROUTES) on are the node's own.
+    ///
+    /// # Errors
+    /// The name doesn't fit the matcher.
+    pub fn serve(&mut self, now: Time, name: Protocol, matcher: Matcher, route: RouteId) -> Result<(), RouteError> {
+        self.router.add(name, matcher, route)?;
+        self.served(now);
+        Ok(())
+    }
+
+    /// Serves this protocol no more.
+    pub fn unserve(&mut self, now: Time, name: &Protocol) {
+        if self.router.remove(name).is_some() {
+            self.served(now);
+        }
+    }
+
+    fn served(&mut self, now: Time) {
+        self.routes = Routes::new(&self.router, &self.upgrade.connection);
+        for wire in self.links.values_mut() {
+            wire.link.set_routes(self.routes.clone());
+        }
+        let names = self.routes.names();
+        // Names are no misuse.
+        let _ = self.tell_host(self.now.max(now), Input::Protocols(names));
+    }
+
+    /// Listens there.
+    ///
+    /// # Errors
+    /// The id is in use, or there are too many listeners.
+    pub fn listen(&mut self, now: Time, listener: ListenerId, address: &Multiaddr) -> Result<(), Misuse> {
+        self.tell_host(now, Input::Listen { listener, address: address.clone() })
+    }
+
+    /// Listens there no more.
+    ///
+    /// # Errors
+    /// There is no such listener.
+    pub fn unlisten(&mut self, now: Time, listener: ListenerId) -> Result<(), Misuse> {
+        self.tell_host(now, Input::Unlisten { listener })
+    }
+
+    /// Wants to be connected to a peer.
+    ///
+    /// # Errors
+    /// The id is in use, or reserved.
+    pub fn connect(
+        &mut self,
+        now: Time,
+        request: RequestId,
+        peer: PeerId,
+        addresses: &[Multiaddr],
+        options: DialOptions,
+    ) -> Result<(), Misuse> {
+        self.tell_host(now, Input::Connect { request, peer, addresses: addresses.to_vec(), options })
+    }
+
+    /// Wants a stream to a peer.
+    ///
+    /// # Errors
+    /// The id is in use.
+    pub fn open(
+        &mut self,
+        now: Time,
+        open: OpenId,
+        peer: PeerId,
+        protocols: &Protocols,
+        options: OpenOptions,
+    ) -> Result<(), Misuse> {
+        self.tell_host(now, Input::Open { open, peer, protocols: protocols.clone(), options })
+    }
+
+    /// Says something about peers and connections.
+    ///
+    /// # Errors
+    /// It makes no sense; the error says why.
+    pub fn command(&mut self, now: Time, command: Command) -> Result<(), Misuse> {
+        self.tell_host(now, Input::Manage(command))
+    }
+
+    /// Closes everything.
+    pub fn shutdown(&mut self, now: Time) {
+        // It can't be refused.
+        let _ = self.tell_host(self.now.max(now), Input::Shutdown);
+    }
+
+    /// A word for the host that has no call of its own here: externals, NAT, relays, cancelled wishes. What is said of
+    /// connections and dials comes through the calls of this type.
+    ///
+    /// # Errors
+    /// It makes no sense; the error says why.
+    pub fn tell_host(&mut self, now: Time, input: Input) -> Result<(), Misuse> {
+        if now < self.now {
+            return Err(Misuse::TimeWentBack { now, last: self.now });
+        }
+        self.host.handle(now, input)?;
+        self.now = now;
+        self.settle();
+        Ok(())
+    }
+
+    /// A listener has this address.
+    ///
+    /// # Errors
+    /// There is no such listener.
+    pub fn listening(&mut self, now: Time, listener: ListenerId, address: &Multiaddr) -> Result<(), Misuse> {
+        self.tell_host(now, Input::Listening { listener, address: address.clone() })
+    }
+
+    /// A listener is gone, or never came to be.
+    ///
+    /// # Errors
+    /// There is no such listener.
+    pub fn listener_closed(&mut self, now: Time, listener: ListenerId, why: &str) -> Result<(), Misuse> {
+        self.tell_host(now, Input::ListenerClosed { listener, why: cut(why) })
+    }
+
+    /// A listener got a connection. From here on it is named by what this returns; if it is not welcome, `Close` follows.
+    ///
+    /// # Errors
+    /// The clock went back.
+    pub fn accepted(&mut self, now: Time, local: &Multiaddr, remote: &Multiaddr) -> Result<ConnectionId, Misuse> {
+        let connection = self.fresh();
+        self.insert(connection, Plan::Respond, None, remote);
+        let done = self.tell_host(now, Input::Incoming { connection, local: local.clone(), remote: remote.clone() });
+        self.undo(connection, done)
+    }
+
+    /// A dial is connected.
+    ///
+    /// # Errors
+    /// There is no such dial; drop the socket.
+    pub fn dialed(
+        &mut self,
+        now: Time,
+        dial: DialId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<ConnectionId, Misuse> {
+        let expected = *self.dials.get(&dial).ok_or(Misuse::UnknownDial(dial))?;
+        let connection = self.fresh();
+        self.insert(connection, Plan::Initiate, Some(expected), remote);
+        let done =
+            self.tell_host(now, Input::Dialed { dial, connection, local: local.clone(), remote: remote.clone() });
+        let connection = self.undo(connection, done)?;
+        self.dials.remove(&dial);
+        Ok(connection)
+    }
+
+    /// A dial failed.
+    ///
+    /// # Errors
+    /// There is no such dial.
+    pub fn dial_failed(&mut self, now: Time, dial: DialId, fault: DialFault) -> Result<(), Misuse> {
+        if !self.dials.contains_key(&dial) {
+            return Err(Misuse::UnknownDial(dial));
+        }
+        self.tell_host(now, Input::DialFailed { dial, fault })?;
+        self.dials.remove(&dial);
+        Ok(())
+    }
+
+    /// Where to put what a socket received; then say [`received`](Solo::received). `None`: it is closed.
+    pub fn rx(&mut self, connection: ConnectionId) -> Option<&mut BytesMut> {
+        self.links.get_mut(&connection).filter(|wire| !wire.closed).map(|wire| &mut wire.rx)
+    }
+
+    /// There is something new in `rx`.
+    pub fn received(&mut self, now: Time, connection: ConnectionId) {
+        self.wake(now, connection);
+    }
+
+    /// The remote sends no more on this socket.
+    pub fn ended(&mut self, now: Time, connection: ConnectionId) {
+        if let Some(wire) = self.links.get_mut(&connection) {
+            wire.ended = true;
+        }
+        self.wake(now, connection);
+    }
+
+    /// The socket broke.
+    pub fn broken(&mut self, now: Time, connection: ConnectionId, why: &str) {
+        if let Some(wire) = self.links.get_mut(&connection) {
+            wire.link.broken(why);
+            wire.tx = BytesMut::new();
+        }
+        self.wake(now, connection);
+    }
+
+    /// What is to be sent: take the beginning away, as much as the socket took, then say [`sent`](Solo::sent). It stays here
+    /// after `Close` until all of it is taken, or [`forget`](Solo::forget).
+    pub fn tx(&mut self, connection: ConnectionId) -> Option<&mut BytesMut> {
+        self.links.get_mut(&connection).map(|wire| &mut wire.tx)
+    }
+
+    /// Something was taken from `tx`. While something is left, the driver goes on by itself; `Send` comes when there is
+    /// something again after all was taken.
+    pub fn sent(&mut self, now: Time, connection: ConnectionId) {
+        let Some(wire) = self.links.get_mut(&connection) else { return };
+        if wire.tx.is_empty() {
+            wire.sending = false;
+            // The machines write into it again; what it had grown to is not kept.
+            wire.tx = BytesMut::new();
+        }
+        if wire.closed {
+            return self.sweep(connection);
+        }
+        self.wake(now, connection);
+    }
+
+    /// The socket of a closed connection is gone, whatever was left to be sent.
+    pub fn forget(&mut self, connection: ConnectionId) {
+        if let Some(wire) = self.links.get_mut(&connection)
+            && wire.closed
+        {
+            wire.tx = BytesMut::new();
+            self.sweep(connection);
+        }
+    }
+
+    /// When to call [`on_timeout`](Solo::on_timeout).
+    pub fn deadline(&self) -> Time {
+        let links = self.timers.first().map_or(Time::NEVER, |(time, _)| *time);
+        self.host.deadline().min(links)
+    }
+
+    /// Lets time pass.
+    pub fn on_timeout(&mut self, now: Time) {
+        if now < self.now {
+            return;
+        }
+        self.now = now;
+        self.host.on_timeout(now);
+        while let Some((time, connection)) = self.timers.first().copied()
+            && time <= now
+        {
+            self.timers.remove(&(time, connection));
+            if let Some(wire) = self.links.get_mut(&connection) {
+                wire.deadline = Time::NEVER;
+            }
+            self.due.insert(connection);
+        }
+        self.settle();
+    }
+
+    /// What to do next.
+    pub fn poll(&mut self) -> Option<SoloAction> {
+        self.actions.pop_front()
+    }
+
+    /// Bytes on the heap.
+    pub fn memory_used(&self) -> usize {
+        let each = |wire: &Wire| size_of::<Wire>() + wire.link.memory_used() + wire.rx.capacity() + wire.tx.capacity();
+        self.host.memory_used()
+            + self.links.values().map(each).sum::<usize>()
+            + (self.links.len() + self.timers.len() + self.due.len() + self.dials.len())
+                * size_of::<(Time, ConnectionId)>()
+            + self.actions.capacity() * size_of::<SoloAction>()
+    }
+
+    fn fresh(&mut self) -> ConnectionId {
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        connection
+    }
+
+    fn insert(&mut self, connection: ConnectionId, plan: Plan, expected: Option<PeerId>, remote: &Multiaddr) {
+        let (remote, routes, card) = (remote.clone(), self.routes.clone(), self.card.clone());
+        let link = Link::new(&self.shared, LinkSetup { connection, plan, expected, remote, routes, card });
+        let wire = Wire {
+            link,
+            rx: BytesMut::new(),
+            tx: BytesMut::new(),
+            ended: false,
+            sending: false,
+            deadline: Time::NEVER,
+            closed: false,
+        };
+        self.links.insert(connection, wire);
+        self.due.insert(connection);
+    }
+
+    fn undo(&mut self, connection: ConnectionId, done: Result<(), Misuse>) -> Result<ConnectionId, Misuse> {
+        if done.is_err() {
+            self.links.remove(&connection);
+            self.due.remove(&connection);
+        }
+        done.map(|()| connection)
+    }
+
+    /// A link has something to do now.
+    fn wake(&mut self, now: Time, connection: ConnectionId) {
+        self.now = self.now.max(now);
+        self.due.insert(connection);
+        self.settle();
+    }
+
+    /// Lets the host and all links go on until none has anything to say to another.
+    fn settle(&mut self) {
+        loop {
+            self.drain_host();
+            let Some(connection) = self.due.pop_first() else { return };
+            self.run(connection);
+        }
+    }
+
+    fn drain_host(&mut self) {
+        while let Some(action) = self.host.poll() {
+            self.carry_out(action);
+        }
+    }
+
+    fn run(&mut self, connection: ConnectionId) {
+        while let Some(wire) = self.links.get_mut(&connection)
+            && !wire.closed
+        {
+            let Wire { link, rx, tx, ended, .. } = wire;
+            let Ok(event) = if *ended { link.end(self.now, rx, tx) } else { link.advance(self.now, rx, tx) };
+            match event {
+                None => return self.rest(connection),
+                Some(LinkEvent::Report(report)) => {
+                    let over = match &report {
+                        Report::Ended { why, .. } => Some(why.clone()),
+                        _ => None,
+                    };
+                    // The clock was checked when the driver said it, and a report is never misuse.
+                    let _ = self.host.handle(self.now, Input::Report { connection, report });
+                    // Before the link goes on, perhaps to its end: so a stream is handed out before its connection is over.
+                    self.drain_host();
+                    if let Some(why) = over {
+                        self.close(connection, why);
+                    }
+                }
+                Some(LinkEvent::Stream(event)) => {
+                    self.actions.push_back(SoloAction::Event(SoloEvent::Stream { connection, event }));
+                }
+                Some(LinkEvent::Progress(progress)) => {
+                    self.actions.push_back(SoloAction::Event(SoloEvent::Progress { connection, progress }));
+                }
+            }
+        }
+    }
+
+    /// A link has nothing more to do now: says what there is to send, and when it wants to be called again.
+    fn rest(&mut self, connection: ConnectionId) {
+        let Some(wire) = self.links.get_mut(&connection) else { return };
+        if wire.rx.is_empty() {
+            wire.rx = BytesMut::new();
+        }
+        let deadline = wire.link.deadline();
+        if deadline != wire.deadline {
+            self.timers.remove(&(wire.deadline, connection));
+            wire.deadline = deadline;
+            if !deadline.is_never() {
+                self.timers.insert((deadline, connection));
+            }
+        }
+        if !wire.tx.is_empty() && !core::mem::replace(&mut wire.sending, true) {
+            self.actions.push_back(SoloAction::Send { connection });
+        }
+    }
+
+    /// The socket is to be closed. The link stays as long as the application may read what it received.
+    fn close(&mut self, connection: ConnectionId, why: SmolStr) {
+        let Some(wire) = self.links.get_mut(&connection) else { return };
+        if core::mem::replace(&mut wire.closed, true) {
+            return;
+        }
+        wire.rx = BytesMut::new();
+        self.timers.remove(&(wire.deadline, connection));
+        self.actions.push_back(SoloAction::Close { connection, why });
+        self.sweep(connection);
+    }
+
+    /// Forgets a closed connection of which nothing is to be sent or read any more.
+    fn sweep(&mut self, connection: ConnectionId) {
+        let Some(wire) = self.links.get(&connection) else { return };
+        if !wire.closed || !wire.tx.is_empty() {
+            return;
+        }
+        if wire.link.has_streams() {
+            self.unread.insert(connection);
+        } else {
+            self.unread.remove(&connection);
+            self.links.remove(&connection);
+        }
+        if self.unread.len() > self.max_unread
+            && let Some(oldest) = self.unread.pop_first()
+        {
+            self.links.remove(&oldest);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Listen { listener, address } => self.actions.push_back(SoloAction::Listen { listener, address }),
+            Action::Unlisten { listener } => self.actions.push_back(SoloAction::Unlisten { listener }),
+            // The link was made when the socket came.
+            Action::Accept { .. } => {}
+            Action::Refuse { connection, reason } => {
+                if let Some(wire) = self.links.get_mut(&connection) {
+                    wire.link.broken("refused");
+                    wire.tx = BytesMut::new();
+                }
+                self.close(connection, reason.to_smolstr());
+            }
+            Action::Dial { dial, peer, address, from, timeout } => {
+                self.dials.insert(dial, peer);
+                self.actions.push_back(SoloAction::Dial { dial, address, from, timeout });
+            }
+            Action::Abort { dial } => {
+                self.dials.remove(&dial);
+                self.actions.push_back(SoloAction::Abort { dial });
+            }
+            Action::Order { connection, order } => {
+                if let Some(wire) = self.links.get_mut(&connection) {
+                    wire.link.order(self.now, order, &mut wire.tx);
+                    self.due.insert(connection);
+                }
+            }
+            Action::Profile(profile) => self.seal(&profile),
+            Action::Event(event) => self.actions.push_back(SoloAction::Event(SoloEvent::Host(event))),
+        }
+    }
+
+    fn seal(&mut self, profile: &Profile) {
+        // What there is no room for is left out, and texts that are too long were refused at the beginning.
+        let Ok(card) = Card::new(&self.keypair, profile) else { return };
+        self.card = Arc::new(card);
+        for wire in self.links.values_mut() {
+            wire.link.set_card(self.card.clone());
+        }
+    }
+}
+
+impl fmt::Debug for Solo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Solo").field("host", &self.host).field("links", &self.links.len()).finish_non_exhaustive()
+    }
+}

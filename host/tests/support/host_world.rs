@@ -1,0 +1,322 @@
+//! Any order of what a driver, links and an application may do to a host; what must hold in any case is checked on the way.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tidewire_connmgr as connmgr;
+use tidewire_connmgr::dial::{DialFault, DialOptions};
+use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, Role, Seed, Time, UnixTime};
+use tidewire_host::link::{Fault, OpenFault, Order, Report};
+use tidewire_host::{
+    Action, By, Command, Config, ConnectionId, DialId, Direction, Event, Host, Input, OpenId, OpenOptions, RequestId,
+    StreamId,
+};
+use tidewire_multistream::{Protocol, Protocols};
+use tidewire_upgrade::muxer::MuxerKind;
+
+/// One thing that happens: what, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Op {
+    pub(crate) what: u8,
+    pub(crate) a: u8,
+    pub(crate) b: u8,
+}
+
+/// A link as a host may assume it: it takes orders late, and its reports arrive late.
+#[derive(Default)]
+struct Link {
+    peer: Option<PeerId>,
+    initiates: bool,
+    inbox: VecDeque<Order>,
+    outbox: VecDeque<Report>,
+    /// Not handed out yet, by the wish that they fulfil, if any.
+    reported: BTreeMap<StreamId, Option<OpenId>>,
+    admitted: BTreeSet<StreamId>,
+    next: u64,
+    over: bool,
+}
+
+pub(crate) struct World {
+    now: Time,
+    host: Host,
+    peers: Vec<PeerId>,
+    links: BTreeMap<ConnectionId, Link>,
+    dials: BTreeMap<DialId, PeerId>,
+    /// The wishes that were not answered or cancelled.
+    open: BTreeSet<OpenId>,
+    /// Whom the application was told to be connected.
+    connected: BTreeSet<PeerId>,
+    next: u64,
+}
+
+fn address(n: usize) -> Multiaddr {
+    format!("/ip4/11.0.{n}.1/tcp/4001").parse().unwrap()
+}
+
+fn relayed(n: usize, by: PeerId) -> Multiaddr {
+    format!("/ip4/11.9.{n}.1/tcp/4001/p2p/{by}/p2p-circuit").parse().unwrap()
+}
+
+impl World {
+    pub(crate) fn new(tight: bool) -> Self {
+        let peers: Vec<PeerId> = (0..5).map(|n| Keypair::from_seed(&Seed::new([n; 32])).peer_id()).collect();
+        let mut config = Config::default();
+        if tight {
+            config.max_opening = 3;
+            config.manager.limits.streams_per_peer = 2;
+            config.manager.limits.established = 3;
+            config.manager.worth.low = 1;
+            config.manager.worth.high = 2;
+        }
+        let host = Host::new(config, peers[0], &Seed::new([9; 32]), UnixTime::from_secs(1_800_000_000));
+        let (links, dials, open) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        World { now: Time::ZERO, host, peers, links, dials, open, connected: BTreeSet::new(), next: 0 }
+    }
+
+    pub(crate) fn run(&mut self, op: Op) {
+        let n = usize::from(op.a) % self.peers.len();
+        let peer = self.peers[n];
+        let connection = self.links.keys().copied().nth(usize::from(op.a) % self.links.len().max(1));
+        match op.what % 16 {
+            0 => self.incoming(if op.b.is_multiple_of(4) { relayed(n, self.peers[4]) } else { address(n) }),
+            1 => {
+                let (request, addresses) = (RequestId(self.fresh()), vec![address(n)]);
+                self.tell(Input::Connect { request, peer, addresses, options: DialOptions::default() });
+            }
+            2 => self.wish(peer, op.b),
+            3 => {
+                let open = self.open.iter().copied().nth(usize::from(op.a) % self.open.len().max(1));
+                // One that was let in is the link's to answer.
+                if let Some(open) = open
+                    && self.host.handle(self.now, Input::CancelOpen { open }).is_ok()
+                {
+                    self.open.remove(&open);
+                    self.carry_out();
+                }
+            }
+            4 | 5 => self.settle_dial(usize::from(op.a), op.b),
+            6 => {
+                if let Some(link) = connection.and_then(|it| self.links.get_mut(&it))
+                    && link.peer.is_none()
+                    && !link.over
+                {
+                    link.peer = Some(peer);
+                    let role = if link.initiates { Role::Initiator } else { Role::Responder };
+                    let (security, muxer) = ("/noise".into(), MuxerKind::Yamux);
+                    link.outbox.push_back(Report::Established { peer, role, security, muxer });
+                }
+            }
+            7 | 8 => self.obey(connection, op.b),
+            9 | 10 => self.deliver(connection),
+            11 => self.stream(connection, op.b),
+            12 => {
+                if let Some(link) = connection.and_then(|it| self.links.get_mut(&it)) {
+                    link.end();
+                }
+            }
+            13 => self.pass(Duration::from_millis(1 << (op.b % 17))),
+            14 => match op.b % 4 {
+                0 => self.tell(Input::Manage(Command::TrimNow)),
+                1 => self.tell(Input::Manage(Command::Disconnect { peer, why: "enough".into() })),
+                2 => self.tell(Input::NetworkChanged),
+                _ => {
+                    let (addresses, ttl) = (vec![address(n)], Duration::from_secs(60));
+                    self.tell(Input::Manage(Command::Addresses { peer, addresses, ttl }));
+                }
+            },
+            _ if op.a == 255 => self.tell(Input::Shutdown),
+            _ => self.tell(Input::Protocols(vec![Protocol::new(&format!("/p/{}", op.b)).unwrap()])),
+        }
+    }
+
+    /// Everything comes to its end.
+    pub(crate) fn settle(mut self) {
+        for _ in 0..20 {
+            for connection in self.links.keys().copied().collect::<Vec<_>>() {
+                self.obey(Some(connection), 255);
+                if let Some(link) = self.links.get_mut(&connection) {
+                    link.end();
+                }
+                while self.links.get(&connection).is_some_and(|link| !link.outbox.is_empty()) {
+                    self.deliver(Some(connection));
+                }
+            }
+            while !self.dials.is_empty() {
+                self.settle_dial(0, 0);
+            }
+            self.pass(Duration::from_secs(30));
+        }
+        assert!(self.open.is_empty(), "never answered: {:?}", self.open);
+        assert!(self.connected.is_empty(), "{:?}", self.connected);
+        assert_eq!(self.host.connections().count(), 0);
+        let limits = self.host.manager().counts().limits;
+        assert_eq!((limits.streams_inbound, limits.streams_outbound), (0, 0));
+        assert_eq!((limits.pending_inbound, limits.pending_outbound), (0, 0));
+        let memory = self.host.memory_used();
+        assert!(memory < 128 * 1024, "{memory}");
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.host.handle(self.now, input).unwrap();
+        self.carry_out();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.host.deadline() <= end {
+            self.now = self.now.max(self.host.deadline());
+            self.host.on_timeout(self.now);
+            self.carry_out();
+        }
+        self.now = end;
+    }
+
+    fn incoming(&mut self, remote: Multiaddr) {
+        let connection = ConnectionId(self.fresh());
+        self.links.insert(connection, Link::default());
+        self.tell(Input::Incoming { connection, local: address(0), remote });
+    }
+
+    fn wish(&mut self, peer: PeerId, how: u8) {
+        let open = OpenId(self.fresh());
+        self.open.insert(open);
+        let mut options = OpenOptions::default();
+        options.limited = how & 1 != 0;
+        options.dial = how & 2 != 0;
+        options.timeout = Duration::from_millis(u64::from(how) * 100);
+        let protocols = Protocols::from(Protocol::new("/echo/1.0.0").unwrap());
+        self.tell(Input::Open { open, peer, protocols, options });
+    }
+
+    fn settle_dial(&mut self, at: usize, how: u8) {
+        let Some((dial, _)) = self.dials.pop_first().filter(|_| at < 256) else { return };
+        if how.is_multiple_of(3) {
+            return self.tell(Input::DialFailed { dial, fault: DialFault::Transport("refused".into()) });
+        }
+        let connection = ConnectionId(self.fresh());
+        self.links.insert(connection, Link { initiates: true, ..Link::default() });
+        self.tell(Input::Dialed { dial, connection, local: address(0), remote: address(usize::from(how) % 5) });
+    }
+
+    /// The link hands a stream to the application, or the host says that there will be none.
+    fn answered(&mut self, open: OpenId) {
+        assert!(self.open.remove(&open), "{open} was answered twice, or never asked for");
+    }
+
+    fn stream(&mut self, connection: Option<ConnectionId>, how: u8) {
+        let Some(link) = connection.and_then(|it| self.links.get_mut(&it)) else { return };
+        if link.over || link.peer.is_none() {
+            return;
+        }
+        if how.is_multiple_of(2) {
+            let (stream, direction) = (link.number(), Direction::Inbound);
+            link.reported.insert(stream, None);
+            let protocol = Protocol::new("/echo/1.0.0").unwrap();
+            link.outbox.push_back(Report::StreamOpened { stream, direction, protocol, open: None });
+        } else if let Some(stream) = link.admitted.pop_first() {
+            link.outbox.push_back(Report::StreamClosed { stream });
+        }
+    }
+
+    /// A link takes its orders.
+    fn obey(&mut self, connection: Option<ConnectionId>, how: u8) {
+        let Some(link) = connection.and_then(|it| self.links.get_mut(&it)) else { return };
+        let mut answered = Vec::new();
+        for order in core::mem::take(&mut link.inbox) {
+            match order {
+                Order::Open { open, .. } if link.over || how.is_multiple_of(3) => {
+                    link.outbox.push_back(Report::OpenFailed { open, why: OpenFault::Unsupported });
+                }
+                Order::Open { open, .. } => {
+                    let (stream, direction) = (link.number(), Direction::Outbound);
+                    link.reported.insert(stream, Some(open));
+                    let protocol = Protocol::new("/echo/1.0.0").unwrap();
+                    link.outbox.push_back(Report::StreamOpened { stream, direction, protocol, open: Some(open) });
+                }
+                Order::Forget { open } => {
+                    let stream = link.reported.iter().find(|(_, it)| **it == Some(open)).map(|(stream, _)| *stream);
+                    if let Some(stream) = stream {
+                        link.reported.remove(&stream);
+                        link.outbox.push_back(Report::StreamClosed { stream });
+                    }
+                }
+                Order::Admit { stream } => {
+                    if let Some(open) = link.reported.remove(&stream) {
+                        link.admitted.insert(stream);
+                        answered.extend(open);
+                    }
+                }
+                Order::Refuse { stream, .. } => drop(link.reported.remove(&stream)),
+                Order::Ping if how.is_multiple_of(2) => {
+                    link.outbox.push_back(Report::Pong { rtt: Duration::from_millis(9) });
+                }
+                Order::Close { .. } => link.end(),
+                _ => {}
+            }
+        }
+        answered.into_iter().for_each(|open| self.answered(open));
+    }
+
+    /// The first report of a link arrives.
+    fn deliver(&mut self, connection: Option<ConnectionId>) {
+        let Some(connection) = connection else { return };
+        let Some(report) = self.links.get_mut(&connection).and_then(|link| link.outbox.pop_front()) else { return };
+        let last = matches!(report, Report::Ended { .. });
+        self.tell(Input::Report { connection, report });
+        if last {
+            // The orders that were given before are still taken.
+            self.obey(Some(connection), 0);
+            self.links.remove(&connection);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.host.poll() {
+            match action {
+                Action::Accept { connection } => assert!(self.links.contains_key(&connection)),
+                Action::Refuse { connection, .. } => {
+                    assert!(self.links.remove(&connection).is_some(), "{connection} is not there to be refused");
+                }
+                Action::Dial { dial, peer, .. } => assert!(self.dials.insert(dial, peer).is_none(), "{dial}"),
+                Action::Abort { dial } => assert!(self.dials.remove(&dial).is_some(), "{dial} is not under way"),
+                Action::Order { connection, order } => {
+                    let link = self.links.get_mut(&connection).unwrap_or_else(|| panic!("{connection}: {order:?}"));
+                    if let Order::Admit { .. } = order {
+                        assert!(link.peer.is_some_and(|peer| self.connected.contains(&peer)), "a stream of a stranger");
+                    }
+                    link.inbox.push_back(order);
+                }
+                Action::Event(Event::OpenFailed { open, .. }) => self.answered(open),
+                Action::Event(Event::Manager(connmgr::Event::Connected { peer })) => {
+                    assert!(self.connected.insert(peer), "{peer} was connected already");
+                }
+                Action::Event(Event::Manager(connmgr::Event::Disconnected { peer })) => {
+                    assert!(self.connected.remove(&peer), "{peer} was not connected");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Link {
+    fn number(&mut self) -> StreamId {
+        self.next += 1;
+        StreamId(self.next)
+    }
+
+    fn end(&mut self) {
+        if core::mem::replace(&mut self.over, true) {
+            return;
+        }
+        let wishes = self.reported.values().copied().flatten().collect::<Vec<_>>();
+        self.reported.retain(|_, open| open.is_none());
+        let (why, by, fault) = (OpenFault::ConnectionEnded, By::Network, Fault::Transport);
+        self.outbox.extend(wishes.into_iter().map(|open| Report::OpenFailed { open, why: why.clone() }));
+        self.outbox.push_back(Report::Ended { by, fault, why: "cut".into() });
+    }
+}
