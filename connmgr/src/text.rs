@@ -1,6 +1,7 @@
-//! Texts of others: cut to a cap, and what they hold on the heap.
+//! Texts and addresses of others: cut to a cap, and what they hold on the heap.
 
 use smol_str::SmolStr;
+use tidewire_core::Multiaddr;
 
 /// The longest beginning of at most `max` bytes that ends where a character does.
 pub(crate) fn cut(text: &str, max: usize) -> &str {
@@ -15,6 +16,11 @@ pub(crate) fn cut(text: &str, max: usize) -> &str {
 /// What a text holds on the heap: nothing if it is short enough to stand inline. Clones share it.
 pub(crate) fn heap_bytes(text: &SmolStr) -> usize {
     if text.is_heap_allocated() { shared_bytes(text.len()) } else { 0 }
+}
+
+/// What an address holds on the heap. Clones share it.
+pub(crate) fn address_bytes(address: &Multiaddr) -> usize {
+    shared_bytes(address.as_bytes().len())
 }
 
 /// What an `Arc` of so many bytes takes: they, and two counts before them.

@@ -23,7 +23,7 @@ mod tests;
 pub(crate) use entry::{Connection, Counts, Peer, State, Stream, StreamExists};
 
 use crate::table::{ConnIx, Index, Links, NO_SLOT, PeerIx, Slab};
-use crate::text::{heap_bytes, shared_bytes};
+use crate::text::{address_bytes, heap_bytes};
 use crate::{CloseReason, ConnectionId, Direction, StreamId};
 use alloc::collections::BTreeMap;
 use core::mem;
@@ -359,10 +359,6 @@ fn reason_bytes(reason: &CloseReason) -> usize {
         _ => 0,
     };
     2 * size_of::<(ConnIx, CloseReason)>() + words
-}
-
-fn address_bytes(address: &Multiaddr) -> usize {
-    shared_bytes(address.as_bytes().len())
 }
 
 /// Takes a connection that was open, and isn't any more, out of its peer's sums.

@@ -11,6 +11,7 @@
 //! on entries.
 
 use super::DialConfig;
+use super::shared::allocated;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::hash::Hasher;
 use core::time::Duration;
@@ -145,11 +146,6 @@ impl Backoffs {
         self.by_end.remove(&(entry.until, key));
         Some(entry)
     }
-}
-
-/// Bytes behind an address: its own, and the two counts of an `Arc`.
-fn allocated(address: &Multiaddr) -> usize {
-    address.as_bytes().len() + 2 * size_of::<usize>()
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 //! ```
 
 use super::rank::embedded_v4;
+use super::shared::allocated;
 use super::{DialConfig, DialMisuse};
+use crate::text::cut;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -254,19 +256,9 @@ fn masked(bits: u128, prefix: u8) -> u128 {
     bits & u128::MAX.checked_shl(beyond).unwrap_or(0)
 }
 
-fn cut(text: &str, max: usize) -> &str {
-    let end = (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.get(..end).unwrap_or("")
-}
-
 /// Bytes behind a reason.
 fn heap(why: &SmolStr) -> usize {
     if why.is_heap_allocated() { why.len() + 2 * size_of::<usize>() } else { 0 }
-}
-
-/// Bytes behind an address.
-fn allocated(address: &Multiaddr) -> usize {
-    address.as_bytes().len() + 2 * size_of::<usize>()
 }
 
 #[cfg(test)]

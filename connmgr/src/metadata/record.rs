@@ -1,7 +1,7 @@
 //! What is remembered about one peer.
 
 use super::MetadataConfig;
-use crate::text::{cut, heap_bytes, shared_bytes};
+use crate::text::{address_bytes, cut, heap_bytes};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -162,7 +162,7 @@ impl PeerMetadata {
 
     /// Bytes on the heap. The addresses' own are counted though they may be shared with other parts.
     pub(super) fn heap(&self) -> usize {
-        let addresses: usize = self.addresses.iter().map(|record| shared_bytes(record.address.as_bytes().len())).sum();
+        let addresses: usize = self.addresses.iter().map(|record| address_bytes(&record.address)).sum();
         let said = self.said.as_ref().map_or(0, |said| {
             let names: usize = said.protocols.iter().chain(&said.agent).map(heap_bytes).sum();
             size_of::<Said>() + said.protocols.len() * size_of::<SmolStr>() + names

@@ -3,9 +3,10 @@
 //! All peers with a tag step together, at multiples of its interval since its definition. The arithmetic takes any number
 //! of steps at once, so that a late call ends where calls in time would have ended.
 
-use super::tags::{Decaying, name_bytes, saturate};
+use super::tags::{Decaying, saturate};
 use super::{Bump, Decay, DecayingTag, TagError};
 use crate::table::Heap;
+use crate::text::heap_bytes;
 use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
@@ -152,7 +153,7 @@ impl Definitions {
                 .slots
                 .iter()
                 .flatten()
-                .map(|known| known.members.capacity() * size_of::<u32>() + name_bytes(&known.name))
+                .map(|known| known.members.capacity() * size_of::<u32>() + heap_bytes(&known.name))
                 .sum::<usize>()
     }
 

@@ -2,6 +2,7 @@
 //! lies in a box.
 
 use super::TagChange;
+use crate::text::heap_bytes;
 use alloc::vec::Vec;
 use smol_str::SmolStr;
 use tidewire_core::Time;
@@ -77,15 +78,9 @@ impl Details {
             + self.tags.capacity() * size_of::<(SmolStr, i32)>()
             + self.decaying.capacity() * size_of::<Decaying>()
             + self.protections.capacity() * size_of::<SmolStr>()
-            + self.tags.iter().map(|(name, _)| name_bytes(name)).sum::<usize>()
-            + self.protections.iter().map(name_bytes).sum::<usize>()
+            + self.tags.iter().map(|(name, _)| heap_bytes(name)).sum::<usize>()
+            + self.protections.iter().map(heap_bytes).sum::<usize>()
     }
-}
-
-/// Heap bytes of a name: two reference counts and the text, in whole words, if it is too long to lie in place.
-pub(super) fn name_bytes(name: &SmolStr) -> usize {
-    let word = size_of::<usize>();
-    if name.is_heap_allocated() { (2 * word + name.len()).next_multiple_of(word) } else { 0 }
 }
 
 pub(super) fn saturate(value: i64) -> i32 {
