@@ -1,6 +1,5 @@
 //! What the application asks of a [`Hub`], and who waits for the answers.
 
-use crate::buffer::lock;
 use crate::error::{ConnectError, ListenError};
 use crate::hub::{Hub, Job};
 use crate::stream::Stream;
@@ -47,9 +46,12 @@ impl Hub {
 
     /// The caller of [`connect`](Hub::connect) no longer wants it.
     pub fn cancel_connect(&self, request: RequestId) {
-        // What was answered meanwhile is not known any more.
-        let _ = self.tell(Input::CancelConnect { request });
-        lock(&self.inner).calls.connects.remove(&request);
+        self.act(|hub, inner| {
+            // Who was answered has nothing to take back. What crossed the answer is not known any more.
+            if inner.calls.connects.remove(&request).is_some() {
+                let _ = hub.handle(inner, Input::CancelConnect { request });
+            }
+        });
     }
 
     /// Wants a stream to a peer.
@@ -71,8 +73,11 @@ impl Hub {
 
     /// The caller of [`open`](Hub::open) no longer wants it.
     pub fn cancel_open(&self, open: OpenId) {
-        let _ = self.tell(Input::CancelOpen { open });
-        lock(&self.inner).calls.opens.remove(&open);
+        self.act(|hub, inner| {
+            if inner.calls.opens.remove(&open).is_some() {
+                let _ = hub.handle(inner, Input::CancelOpen { open });
+            }
+        });
     }
 
     /// Wants to listen; `done` gets the addresses.
