@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of the driver: `run`, copied beside fake peers that misbehave as told. Run with: python3 interop/test_run.py"""
+"""Tests of `run`: it and what it needs, copied beside fake peers that misbehave as told. Run with: python3 interop/test_run.py"""
 
 import json
 import os
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import unittest
 
-RUN = pathlib.Path(__file__).resolve().parent / "run"
+HERE = pathlib.Path(__file__).resolve().parent
 
 # Takes the command line of a peer, or of tidewire where --select is there.
 # FAKE is {"us" or "peer": {"listen" or "dial": fault}}.
@@ -95,7 +95,8 @@ class Driver(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="interop-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
-        shutil.copy(RUN, self.folder / "run")
+        shutil.copy(HERE / "run", self.folder / "run")
+        shutil.copytree(HERE / "driver", self.folder / "driver", ignore=shutil.ignore_patterns("__pycache__"))
         self.program(self.folder / "fake-tidewire", FAKE_PEER)
         (self.folder / "go").mkdir()
         self.program(self.folder / "go" / "peer", FAKE_PEER)

@@ -10,6 +10,11 @@ static ON: AtomicBool = AtomicBool::new(false);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicI64 = AtomicI64::new(0);
+/// Whether to count by size too.
+static BY_SIZE: AtomicBool = AtomicBool::new(false);
+/// How many of each size were not given back; those of `LARGE` and more together.
+static SIZES: [AtomicI64; LARGE + 1] = [const { AtomicI64::new(0) }; LARGE + 1];
+const LARGE: usize = 8192;
 
 /// What was allocated between two moments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,44 +29,67 @@ pub struct Count {
 
 /// Runs `what` and counts, in all threads.
 pub fn count<T>(what: impl FnOnce() -> T) -> (T, Count) {
-    let read = || Count { calls: CALLS.load(Relaxed), bytes: BYTES.load(Relaxed), live: LIVE.load(Relaxed) };
-    let before = read();
+    let before = now();
     ON.store(true, Relaxed);
     let result = what();
     ON.store(false, Relaxed);
-    let after = read();
+    let after = now();
     let count =
         Count { calls: after.calls - before.calls, bytes: after.bytes - before.bytes, live: after.live - before.live };
     (result, count)
 }
 
-fn note(calls: u64, asked: usize, live: i64) {
-    if ON.load(Relaxed) {
-        CALLS.fetch_add(calls, Relaxed);
-        BYTES.fetch_add(asked as u64, Relaxed);
-        LIVE.fetch_add(live, Relaxed);
+/// Counts from here on until the process ends, by size too. Don't mix with [`count`].
+pub fn watch() {
+    BY_SIZE.store(true, Relaxed);
+    ON.store(true, Relaxed);
+}
+
+/// What was counted so far.
+pub fn now() -> Count {
+    Count { calls: CALLS.load(Relaxed), bytes: BYTES.load(Relaxed), live: LIVE.load(Relaxed) }
+}
+
+/// How many there are of each size; the last size stands for all that are larger.
+pub fn sizes() -> Vec<i64> {
+    SIZES.iter().map(|count| count.load(Relaxed)).collect()
+}
+
+/// `got` is what is there now, `gone` what was there before.
+fn note(gone: Option<usize>, got: Option<usize>) {
+    if !ON.load(Relaxed) {
+        return;
+    }
+    if let Some(size) = got {
+        CALLS.fetch_add(1, Relaxed);
+        BYTES.fetch_add(size as u64, Relaxed);
+    }
+    LIVE.fetch_add(got.unwrap_or(0) as i64 - gone.unwrap_or(0) as i64, Relaxed);
+    if BY_SIZE.load(Relaxed) {
+        got.map(|size| SIZES[size.min(LARGE)].fetch_add(1, Relaxed));
+        gone.map(|size| SIZES[size.min(LARGE)].fetch_sub(1, Relaxed));
     }
 }
 
 // SAFETY: every call goes to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(1, layout.size(), layout.size() as i64);
+        note(None, Some(layout.size()));
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(1, layout.size(), layout.size() as i64);
+        note(None, Some(layout.size()));
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        note(0, 0, -(layout.size() as i64));
+        note(Some(layout.size()), None);
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(1, size, size as i64 - layout.size() as i64);
+        note(Some(layout.size()), Some(size));
         unsafe { System.realloc(at, layout, size) }
     }
 }

@@ -22,6 +22,8 @@ pub enum Budget {
     Held(f64),
     /// At most this part of what this contender holds.
     HeldPart(f64, &'static str),
+    /// Nothing may go wrong.
+    NoErrors,
 }
 
 impl Budget {
@@ -31,6 +33,7 @@ impl Budget {
             Budget::Speed(want, _) | Budget::Time(want, _) | Budget::HeldPart(want, _) => want,
             Budget::Nanos(want) | Budget::Rate(want) | Budget::Gigabytes(want) => want,
             Budget::Allocations(want) | Budget::Held(want) => want,
+            Budget::NoErrors => 0.0,
         }
     }
 
@@ -51,6 +54,7 @@ impl Budget {
             // A buffer that is filled up and replaced every few thousand operations is no allocation "per" operation.
             Budget::Allocations(want) => at_most((ours.allocations * 100.0).round() / 100.0, want),
             Budget::Held(want) => at_most(ours.held?, want),
+            Budget::NoErrors => at_most(ours.errors? as f64, 0.0),
             Budget::HeldPart(want, of) => at_most(ours.held? / row.figure(of)?.held?, want),
         })
     }
@@ -66,6 +70,7 @@ impl fmt::Display for Budget {
             Budget::Gigabytes(want) => write!(f, "{want:.0} GB/s"),
             Budget::Allocations(want) => write!(f, "{want:.0} allocations"),
             Budget::Held(want) => write!(f, "{want:.0} bytes"),
+            Budget::NoErrors => write!(f, "no error"),
             Budget::HeldPart(want, of) => write!(f, "{want:.2} of {of}'s bytes"),
         }
     }

@@ -21,15 +21,22 @@ pub struct Effort {
     pub contenders: Vec<String>,
     /// Connections in a crowd, for rows about very many.
     pub crowd: usize,
+    /// Connections over sockets, for rows about a node with many.
+    pub sockets: usize,
 }
 
 impl Effort {
     /// What figures are quoted from.
-    pub const FULL: Effort =
-        Effort { rounds: 31, turn: Duration::from_millis(15), contenders: Vec::new(), crowd: 1_000_000 };
+    pub const FULL: Effort = Effort {
+        rounds: 31,
+        turn: Duration::from_millis(15),
+        contenders: Vec::new(),
+        crowd: 1_000_000,
+        sockets: 10_000,
+    };
     /// Whether everything still runs.
     pub const QUICK: Effort =
-        Effort { rounds: 3, turn: Duration::from_millis(4), contenders: Vec::new(), crowd: 20_000 };
+        Effort { rounds: 3, turn: Duration::from_millis(4), contenders: Vec::new(), crowd: 20_000, sockets: 500 };
 }
 
 /// What one operation is, for the figures.
@@ -123,6 +130,16 @@ pub struct Figure {
     pub allocated: f64,
     /// Bytes that stay allocated for each, structs included. For rows about memory.
     pub held: Option<f64>,
+    /// What went wrong, counted. For rows that count it.
+    pub errors: Option<u64>,
+}
+
+impl Figure {
+    /// One of a row about memory alone.
+    pub fn held(name: &'static str, bytes: f64) -> Self {
+        let held = Some(bytes);
+        Figure { name, nanos: 0.0, rounds: Vec::new(), allocations: 0.0, allocated: 0.0, held, errors: None }
+    }
 }
 
 /// A measured row.
@@ -135,8 +152,8 @@ pub struct Row {
     pub figures: Vec<Figure>,
     /// What ours must reach.
     pub budgets: Vec<Budget>,
-    /// Why a contender is not there.
-    pub note: Option<&'static str>,
+    /// What is to be known about it: why a contender is not there, say.
+    pub note: Option<String>,
 }
 
 impl Row {
@@ -184,6 +201,7 @@ pub fn run(mut contest: Contest, effort: &Effort) -> Row {
             allocations: calls as f64 / n as f64,
             allocated: bytes as f64 / n as f64,
             held: None,
+            errors: None,
         });
     }
     Row { name: contest.name, unit: contest.unit, figures, budgets: contest.budgets, note: None }
@@ -245,6 +263,7 @@ impl Watch {
             allocated: per(self.count.bytes),
             rounds: self.rounds,
             held: None,
+            errors: None,
         }
     }
 }

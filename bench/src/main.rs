@@ -12,7 +12,9 @@
 mod alloc;
 mod baseline;
 mod budget;
+mod crowd;
 mod floor;
+mod flow;
 mod harness;
 mod machine;
 mod ours;
@@ -41,6 +43,9 @@ fn main() -> ExitCode {
     let (mut quick, mut list, mut markdown, mut only, mut file) = (false, false, false, Vec::new(), None);
     let mut contenders = Vec::new();
     let mut args = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some(crowd::CHILD) {
+        return crowd::child(&args.skip(1).collect::<Vec<_>>());
+    }
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => quick = true,

@@ -15,7 +15,8 @@ pub fn print(row: &Row) {
             other => row.speed("ours", other).map(|x| format!("ours is {x:.3} x as fast")).unwrap_or_default(),
         };
         let line = format!("  {:<14} {:>14}  {:>26}  {against}", figure.name, speed(row.unit, figure), memory(figure));
-        println!("{}", line.trim_end());
+        let errors = figure.errors.map(|count| format!("  {count} errors")).unwrap_or_default();
+        println!("{}{errors}", line.trim_end());
     }
     for budget in &row.budgets {
         match budget.check(row) {
@@ -25,7 +26,7 @@ pub fn print(row: &Row) {
             None => println!("  budget {budget}: not measured"),
         }
     }
-    if let Some(note) = row.note {
+    if let Some(note) = &row.note {
         println!("  note: {note}");
     }
 }
@@ -104,6 +105,7 @@ fn row_json(row: &Row) -> Value {
                 "allocations": figure.allocations,
                 "allocated_bytes": figure.allocated,
                 "held_bytes": figure.held,
+                "errors": figure.errors,
                 "ours_is_faster_by": row.speed("ours", figure.name).filter(|_| figure.name != "ours" && figure.nanos > 0.0),
             })
         })

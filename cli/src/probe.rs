@@ -32,7 +32,7 @@ async fn ask(address: &Multiaddr, setup: &Setup) -> Result<PeerId, String> {
     let (began, mut ended, mut agreed) = (Instant::now(), false, false);
     loop {
         let now = Time::ZERO + began.elapsed();
-        let result = if ended { upgrade.end(now, &mut rx, &mut tx) } else { upgrade.advance(now, &mut rx, &mut tx) };
+        let result = upgrade.advance_or_end(now, &mut rx, &mut tx, ended);
         let guess = |text: String| if agreed { text } else { format!("{text}{}", hint(&text, setup.private())) };
         match result.map_err(|error| guess(error.to_string()))? {
             Some(Progress::Peer(peer)) => return Ok(peer),

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidewire_host::record::{RecordConfig, Recorder};
+use tidewire_host::record::Recorder;
 use tidewire_tokio::{Node, NodeConfig};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -32,14 +32,17 @@ pub(crate) struct Running {
 }
 
 impl Recording {
-    /// Makes the file, and has the node record.
+    /// Makes the file, and has the node record; without a path it doesn't, whatever numbers a configuration file gave.
     ///
     /// # Errors
     /// The file can't be made.
     pub(crate) fn begin(path: Option<&Path>, config: &mut NodeConfig) -> Result<Option<Recording>, String> {
-        let Some(path) = path else { return Ok(None) };
+        let Some(path) = path else {
+            config.record = None;
+            return Ok(None);
+        };
         let file = File::create(path).map_err(|error| format!("--record {}: {error}", path.display()))?;
-        config.record = Some(RecordConfig::default());
+        config.record.get_or_insert_default();
         Ok(Some(Recording { path: path.to_owned(), file }))
     }
 
@@ -88,5 +91,24 @@ impl Running {
             self.node.recorder(Recorder::finish);
             recording.write(&self.node);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_file_gives_the_numbers_but_only_a_path_makes_a_recording() {
+        let mut config = NodeConfig::default();
+        config.record.get_or_insert_default().max_bytes = 5000;
+        let path = std::env::temp_dir().join(format!("tidewire-record-{}", std::process::id()));
+        let recording = Recording::begin(Some(&path), &mut config).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(recording.is_some());
+        assert_eq!(config.record.as_ref().map(|record| record.max_bytes), Some(5000));
+
+        assert!(Recording::begin(None, &mut config).unwrap().is_none());
+        assert_eq!(config.record, None);
     }
 }

@@ -173,7 +173,7 @@ pub enum Event {
         /// Why.
         why: Tolerated,
     },
-    /// A peer marked keep-alive could not be reached again; it is no longer tried.
+    /// A peer marked keep-alive could not be reached again; it is no longer tried, until the network changes.
     ReconnectFailed {
         /// Who.
         peer: PeerId,

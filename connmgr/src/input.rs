@@ -68,6 +68,15 @@ pub enum Input<'a> {
         /// Which stream.
         stream: StreamId,
     },
+    /// What a connection makes us keep now: what its remote sent and nobody has read, above all. Tell it when it has changed by
+    /// a good deal, not for each byte. It is in use already, so it counts in any case; what is above a cap of memory, is
+    /// closed ([`CloseReason::Limit`](crate::CloseReason::Limit)): of the connections that the cap is for, those that hold most.
+    Holds {
+        /// Which connection.
+        connection: ConnectionId,
+        /// How much.
+        bytes: u64,
+    },
     /// Application data passed on a connection. Tell it now and then (a second apart is plenty), not for each byte: it
     /// holds off the idle close.
     Used {

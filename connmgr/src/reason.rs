@@ -48,6 +48,8 @@ pub enum CloseReason {
         /// The rule's reason.
         why: SmolStr,
     },
+    /// It made us keep more than a cap of memory allows, and of those whom this cap is for it held the most.
+    Limit(LimitExceeded),
     /// We are shutting down.
     Shutdown,
     /// It ended without us; what the caller reported.
@@ -72,6 +74,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Unresponsive { waited } => write!(f, "no pong came within {waited:?}"),
             CloseReason::Idle { idle } => write!(f, "it carried nothing for {idle:?}"),
             CloseReason::Denied { why } => write!(f, "it is forbidden: {why}"),
+            CloseReason::Limit(limit) => write!(f, "what was sent on it and not read took too much: {limit}"),
             CloseReason::Shutdown => f.write_str("we are shutting down"),
             CloseReason::Reported { why } => f.write_str(why),
         }

@@ -3,6 +3,7 @@
 //! - [`Time`], [`UnixTime`], [`Role`], [`Seed`]: what a pure machine must be given, because it may not ask for it.
 //! - [`PeerId`], [`Keypair`], [`PublicKey`], [`SignedEnvelope`], [`PeerRecord`]: who a peer is, and proof that it said something.
 //! - [`decode_frame`], [`encode_frame`], [`decode_message`], [`encode_message`]: frames that begin with their length.
+//! - [`cut`]: texts of others, to a cap.
 //! - [`Machine`] and [`EventMachine`]: the two shapes of machine, and the laws that both keep.
 //! - `laws` (feature `laws`): a checker that runs any machine through the laws, ours or yours.
 //!
@@ -37,6 +38,7 @@ extern crate alloc;
 mod convert;
 mod envelope;
 mod frame;
+mod ids;
 mod keys;
 #[cfg(feature = "laws")]
 pub mod laws;
@@ -50,6 +52,7 @@ mod role;
 mod seed;
 #[cfg(feature = "serde")]
 mod serialize;
+mod text;
 mod time;
 
 #[cfg(any(test, feature = "libp2p-identity"))]
@@ -71,4 +74,5 @@ pub use peer_record::{PeerRecord, PeerRecordError};
 pub use protobuf::{MessageError, decode_message, encode_message};
 pub use role::Role;
 pub use seed::Seed;
+pub use text::cut;
 pub use time::{Time, UnixTime};

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 /// Append what the socket gave to `rx`. Call [`advance`](Machine::advance) until it returns `Ok(None)`, handling each
 /// output; then send what is in `tx`. Call it again when `rx` grew, when `tx` shrank after having been above the
 /// machine's `max_tx`, or at [`deadline`](Machine::deadline). When the socket says that no more will come, call
-/// [`end`](Machine::end) instead, until it returns `Ok(None)`.
+/// [`end`](Machine::end) instead, until it returns `Ok(None)`; [`advance_or_end`](Machine::advance_or_end) is either.
 ///
 /// The laws are in the [crate's documentation](crate#the-laws).
 pub trait Machine {
@@ -35,6 +35,23 @@ pub trait Machine {
     /// # Errors
     /// The input was cut short where the protocol asks for more.
     fn end(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut) -> Result<Option<Self::Output>, Self::Error>;
+
+    /// [`end`](Machine::end) if `rx` has ended, else [`advance`](Machine::advance): for a driver that keeps a flag of it.
+    ///
+    /// Provided; no machine needs one of its own.
+    ///
+    /// # Errors
+    /// Those of the call that it makes.
+    #[inline]
+    fn advance_or_end(
+        &mut self,
+        now: Time,
+        rx: &mut BytesMut,
+        tx: &mut BytesMut,
+        ended: bool,
+    ) -> Result<Option<Self::Output>, Self::Error> {
+        if ended { self.end(now, rx, tx) } else { self.advance(now, rx, tx) }
+    }
 
     /// When to call again though no byte came. O(1). Never later than the moment when the machine has something to do.
     fn deadline(&self) -> Time {

@@ -104,10 +104,7 @@ impl End {
     fn advance(&mut self, now: Time, ended: bool) {
         let mut budget = 1000 + 4 * self.rx.len();
         loop {
-            let step = match ended {
-                false => self.connection.advance(now, &mut self.rx, &mut self.tx),
-                true => self.connection.end(now, &mut self.rx, &mut self.tx),
-            };
+            let step = self.connection.advance_or_end(now, &mut self.rx, &mut self.tx, ended);
             match step {
                 Ok(Some(Event::Negotiated { id, route: Some(_), .. })) => self.streams.push(id),
                 Ok(Some(_)) => {}

@@ -77,11 +77,7 @@ impl World {
 
     fn drain(&mut self, ended: bool) {
         loop {
-            let Ok(event) = if ended {
-                self.link.end(self.now, &mut self.rx, &mut self.tx)
-            } else {
-                self.link.advance(self.now, &mut self.rx, &mut self.tx)
-            };
+            let Ok(event) = self.link.advance_or_end(self.now, &mut self.rx, &mut self.tx, ended);
             let Some(event) = event else { break };
             match event {
                 LinkEvent::Report(report) => self.hear(report),

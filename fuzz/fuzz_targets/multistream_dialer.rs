@@ -38,11 +38,7 @@ fn run<M: Machine<Error = Error, Output: core::fmt::Debug>>(
     for (piece, last) in [(&b""[..], false)].into_iter().chain(pieces) {
         rx.extend_from_slice(piece);
         while error.is_none() {
-            let result = if last {
-                machine.end(Time::ZERO, &mut rx, &mut tx)
-            } else {
-                machine.advance(Time::ZERO, &mut rx, &mut tx)
-            };
+            let result = machine.advance_or_end(Time::ZERO, &mut rx, &mut tx, last);
             match result {
                 Ok(Some(output)) => told.push(format!("{output:?}")),
                 Ok(None) => break,

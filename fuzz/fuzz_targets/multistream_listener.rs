@@ -49,11 +49,7 @@ fn run(
     for (piece, last) in pieces {
         rx.extend_from_slice(piece);
         while error.is_none() {
-            let result = if last {
-                machine.end(Time::ZERO, &mut rx, &mut tx)
-            } else {
-                machine.advance(Time::ZERO, &mut rx, &mut tx)
-            };
+            let result = machine.advance_or_end(Time::ZERO, &mut rx, &mut tx, last);
             match result {
                 Ok(Some(output)) => assert_eq!(accepted.replace(output), None),
                 Ok(None) => break,

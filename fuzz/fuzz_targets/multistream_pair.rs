@@ -69,12 +69,14 @@ impl End {
         let (rx, tx, end) = (&mut self.rx, &mut self.tx, self.heard_end);
         while self.error.is_none() {
             let event = match &mut self.machine {
-                Machines::Dialer(machine) => step(machine, now, rx, tx, end)
+                Machines::Dialer(machine) => machine
+                    .advance_or_end(now, rx, tx, end)
                     .map(|agreed| agreed.map(|agreed| Some((Role::Initiator, agreed.protocol)))),
-                Machines::Listener(machine) => step(machine, now, rx, tx, end)
+                Machines::Listener(machine) => machine
+                    .advance_or_end(now, rx, tx, end)
                     .map(|accepted| accepted.map(|accepted| Some((Role::Responder, accepted.protocol)))),
-                Machines::Lot(machine) => step(machine, now, rx, tx, end).map(|event| event.map(last)),
-                Machines::First(machine) => step(machine, now, rx, tx, end).map(|event| event.map(last)),
+                Machines::Lot(machine) => machine.advance_or_end(now, rx, tx, end).map(|event| event.map(last)),
+                Machines::First(machine) => machine.advance_or_end(now, rx, tx, end).map(|event| event.map(last)),
             };
             match event {
                 Ok(Some(Some(agreed))) => assert_eq!(self.agreed.replace(agreed), None),
@@ -111,16 +113,6 @@ impl End {
         self.tx.advance(len);
         len > 0
     }
-}
-
-fn step<M: Machine>(
-    machine: &mut M,
-    now: Time,
-    rx: &mut BytesMut,
-    tx: &mut BytesMut,
-    end: bool,
-) -> Result<Option<M::Output>, M::Error> {
-    if end { machine.end(now, rx, tx) } else { machine.advance(now, rx, tx) }
 }
 
 fn last(event: RoleEvent) -> Option<(Role, Protocol)> {

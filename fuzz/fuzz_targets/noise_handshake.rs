@@ -48,11 +48,7 @@ fn run(mut machine: Handshake, bytes: &[u8], piece: usize) -> (Option<String>, O
     let pieces = bytes.chunks(piece).map(|piece| (piece, false)).chain([(&b""[..], true)]);
     for (piece, last) in [(&b""[..], false)].into_iter().chain(pieces) {
         rx.extend_from_slice(piece);
-        let result = if last {
-            machine.end(Time::ZERO, &mut rx, &mut tx)
-        } else {
-            machine.advance(Time::ZERO, &mut rx, &mut tx)
-        };
+        let result = machine.advance_or_end(Time::ZERO, &mut rx, &mut tx, last);
         match result {
             Ok(Some(secured)) => peer = Some(secured.peer.to_string()),
             Ok(None) => {}

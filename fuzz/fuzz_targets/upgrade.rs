@@ -46,10 +46,7 @@ fn run<'a>(way: u8, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     for (piece, end) in pieces {
         rx.extend_from_slice(piece);
         while outcome.result.is_none() {
-            let step = match end {
-                false => upgrade.advance(Time::ZERO, &mut rx, &mut tx),
-                true => upgrade.end(Time::ZERO, &mut rx, &mut tx),
-            };
+            let step = upgrade.advance_or_end(Time::ZERO, &mut rx, &mut tx, end);
             match step {
                 Ok(Some(progress)) => {
                     if progress == Progress::Ready {

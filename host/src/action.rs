@@ -9,9 +9,11 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 use smol_str::SmolStr;
-use tidewire_connmgr::RefuseReason;
 use tidewire_connmgr::dial::DialReport;
-use tidewire_core::{Multiaddr, PeerId};
+use tidewire_connmgr::{RefuseReason, StreamRefusal};
+use tidewire_core::{Multiaddr, PeerId, Role};
+use tidewire_multistream::Protocol;
+use tidewire_upgrade::muxer::MuxerKind;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +83,50 @@ pub enum Action {
 pub enum Event {
     /// Who came and went, what was dialed and trimmed, and why. (Streams are told by the links.)
     Manager(tidewire_connmgr::Event),
+    /// A connection is upgraded; [`ConnectionOpened`](tidewire_connmgr::Event::ConnectionOpened) was told of it.
+    Upgraded {
+        /// Which.
+        connection: ConnectionId,
+        /// With whom.
+        peer: PeerId,
+        /// Our role in the security handshake.
+        role: Role,
+        /// The security protocol that was agreed on.
+        security: SmolStr,
+        /// The multiplexer that was agreed on.
+        muxer: MuxerKind,
+        /// How long that took, from when the transport was there.
+        took: Duration,
+    },
+    /// A peer opened streams, and they were refused. The first is told at once; those that follow on the same connection within
+    /// [`Config::refusals_interval`](crate::Config::refusals_interval) are told together, with what is said here of the last.
+    StreamsRefused {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who opened them.
+        peer: PeerId,
+        /// What the last was to speak.
+        protocol: Protocol,
+        /// Why the last was refused.
+        reason: StreamRefusal,
+        /// How many, since it was told last.
+        count: u64,
+    },
+    /// Others connected, and were refused: before their upgrade, or after it. The first is told at once; those that follow within
+    /// [`Config::refusals_interval`](crate::Config::refusals_interval) are told together, with what is said here of the last. (What
+    /// becomes of our own dials, [`DialFailed`](tidewire_connmgr::Event::DialFailed) says.)
+    ConnectionsRefused {
+        /// The last.
+        connection: ConnectionId,
+        /// Where it came from.
+        remote: Multiaddr,
+        /// Who it was, if that was proven.
+        peer: Option<PeerId>,
+        /// Why it was refused.
+        reason: RefuseReason,
+        /// How many, since it was told last.
+        count: u64,
+    },
     /// A listener has this address.
     Listening {
         /// Which.

@@ -25,6 +25,9 @@ pub struct Config {
     pub identify_ttl: Duration,
     /// Dial from the ports on which we listen, so that others see them. Default true.
     pub reuse_port: bool,
+    /// What is refused is told at once, and what is refused on the same connection (a stream), or at all (a connection), within so
+    /// long after it is told together, with its number: a flood of refusals is no flood of events. Default 1 s.
+    pub refusals_interval: Duration,
     /// Streams that are to be opened and wait for a connection or for its link. Default 4,096.
     pub max_opening: u32,
     /// Listeners. Default 64.
@@ -44,6 +47,7 @@ impl Default for Config {
             push: true,
             identify_ttl: Duration::from_secs(2 * 3600),
             reuse_port: true,
+            refusals_interval: Duration::from_secs(1),
             max_opening: 4096,
             max_listeners: 64,
             max_listen_addresses: 256,

@@ -50,57 +50,142 @@ var shortNames = map[protocol.ID]string{
 }
 
 type options struct {
-	listen, security, muxer, psk string
-	seed                         int64
-	size                         int
-	lazy, plain, later           bool
-	hold                         float64
+	listen, security, muxer, psk, announce string
+	seed                                   int64
+	size                                   int
+	lazy, plain, later                     bool
+	hold                                   float64
+	limits                                 relayLimits
+}
+
+const usageText = `usage: peer listen | dial MULTIADDR
+       peer relay | reserve RELAY | dial-circuit MULTIADDR
+       peer autonat-server | autonat-client SERVER    [options]`
+
+// A command takes one address or none, and serves until it is told to end, or reports.
+type command struct {
+	flags   func(*flag.FlagSet, *options)
+	address bool
+	serve   func(options, string) error
+	report  func(options, string) (any, error)
+	refusal string // the key of the report that says no
+}
+
+var commands = map[string]command{
+	"listen": {
+		flags: func(f *flag.FlagSet, o *options) {
+			f.BoolVar(&o.later, "later", false, "serve one more protocol a while after the first connection")
+			listenFlag(f, o)
+		},
+		serve: func(o options, _ string) error { return listen(o) },
+	},
+	"dial": {
+		flags: func(f *flag.FlagSet, o *options) {
+			sizeFlag(f, o)
+			holdFlag(f, o)
+			f.BoolVar(&o.lazy, "lazy", false, "send the proposal together with the stream's first bytes (default)")
+			f.BoolVar(&o.plain, "plain", false, "wait for the answer before the stream's first bytes")
+		},
+		address: true,
+		report:  func(o options, address string) (any, error) { return dial(o, address) },
+	},
+	"relay": {
+		flags: func(f *flag.FlagSet, o *options) {
+			listenFlag(f, o)
+			announceFlag(f, o)
+			f.Int64Var(&o.limits.data, "data-limit", 0, "bytes of a circuit in each direction; 0: no limit")
+			f.Int64Var(&o.limits.duration, "duration", 0, "seconds that a circuit lives; 0: no limit")
+			f.IntVar(&o.limits.reservations, "reservations", 1024, "how many there are at once")
+			f.Int64Var(&o.limits.ttl, "ttl", 3600, "seconds that a reservation lives")
+		},
+		serve: func(o options, _ string) error { return serveRelay(o) },
+	},
+	"reserve": {address: true, serve: reserve, refusal: "reserved"},
+	"dial-circuit": {
+		flags: func(f *flag.FlagSet, o *options) {
+			sizeFlag(f, o)
+			holdFlag(f, o)
+		},
+		address: true,
+		report:  dialCircuit,
+	},
+	"autonat-server": {
+		flags: listenFlag,
+		serve: func(o options, _ string) error { return serveAutonat(o) },
+	},
+	"autonat-client": {
+		flags: func(f *flag.FlagSet, o *options) {
+			listenFlag(f, o)
+			announceFlag(f, o)
+		},
+		address: true,
+		report:  askAutonat,
+	},
+}
+
+func listenFlag(f *flag.FlagSet, o *options) {
+	f.StringVar(&o.listen, "listen", "/ip4/127.0.0.1/tcp/0", "address to listen on")
+}
+
+func announceFlag(f *flag.FlagSet, o *options) {
+	f.StringVar(&o.announce, "announce", "", "address to tell in place of the listening one")
+}
+
+func holdFlag(f *flag.FlagSet, o *options) {
+	f.Float64Var(&o.hold, "hold", 0, "seconds to stay idle afterwards, then ping again")
+}
+
+func sizeFlag(f *flag.FlagSet, o *options) {
+	f.IntVar(&o.size, "size", 1<<20, "bytes to echo")
 }
 
 func main() {
 	if len(os.Args) < 2 {
 		usage("expected a command")
 	}
-	command, args := os.Args[1], os.Args[2:]
+	name, args := os.Args[1], os.Args[2:]
+	c, ok := commands[name]
+	if !ok {
+		usage("unknown command " + name)
+	}
 	var o options
-	flags := flag.NewFlagSet(command, flag.ExitOnError)
+	flags := flag.NewFlagSet(name, flag.ExitOnError)
 	flags.StringVar(&o.security, "security", "noise", "noise or plaintext")
 	flags.StringVar(&o.muxer, "muxer", "yamux", "yamux or mplex")
 	flags.StringVar(&o.psk, "psk", "", "file with the key of a private network")
 	flags.Int64Var(&o.seed, "seed", -1, "the identity, for tests; random when not given")
-	switch command {
-	case "listen":
-		flags.BoolVar(&o.later, "later", false, "serve one more protocol a while after the first connection")
-		flags.StringVar(&o.listen, "listen", "/ip4/127.0.0.1/tcp/0", "address to listen on")
-		if rest := parse(flags, args); len(rest) != 0 {
-			usage("listen takes no address; use --listen")
-		}
-		if err := listen(o); err != nil {
-			fmt.Fprintln(os.Stderr, "listen:", err)
-			os.Exit(1)
-		}
-	case "dial":
-		flags.IntVar(&o.size, "size", 1<<20, "bytes to echo")
-		flags.Float64Var(&o.hold, "hold", 0, "seconds to stay idle afterwards, then ping again")
-		flags.BoolVar(&o.lazy, "lazy", false, "send the proposal together with the stream's first bytes (default)")
-		flags.BoolVar(&o.plain, "plain", false, "wait for the answer before the stream's first bytes")
-		rest := parse(flags, args)
-		if len(rest) != 1 {
-			usage("dial takes one multiaddr")
-		}
-		report, err := dial(o, rest[0])
+	if c.flags != nil {
+		c.flags(flags, &o)
+	}
+	rest, address := parse(flags, args), ""
+	switch {
+	case c.address && len(rest) != 1:
+		usage(name + " takes one multiaddr")
+	case !c.address && len(rest) != 0:
+		usage(name + " takes no address; use --listen")
+	case c.address:
+		address = rest[0]
+	}
+	if c.report != nil {
+		report, err := c.report(o, address)
 		if err != nil {
 			printLine(map[string]any{"ok": false, "error": err.Error()})
 			os.Exit(1)
 		}
 		printLine(report)
-	default:
-		usage("unknown command " + command)
+		return
+	}
+	if err := c.serve(o, address); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		if c.refusal != "" {
+			printLine(map[string]any{c.refusal: false, "error": err.Error()})
+		}
+		os.Exit(1)
 	}
 }
 
 func usage(problem string) {
-	fmt.Fprintf(os.Stderr, "%s\nusage: peer listen [options] | peer dial MULTIADDR [options]\n", problem)
+	fmt.Fprintf(os.Stderr, "%s\n%s\n", problem, usageText)
 	os.Exit(2)
 }
 
@@ -124,17 +209,20 @@ func printLine(value any) {
 	fmt.Println(string(line))
 }
 
-func newHost(o options, addrs libp2p.Option) (host.Host, error) {
-	opts := []libp2p.Option{
+// newHost makes a node without relays, unless an option of `more` says otherwise.
+func newHost(o options, addrs libp2p.Option, more ...libp2p.Option) (host.Host, error) {
+	if len(more) == 0 {
+		more = []libp2p.Option{libp2p.DisableRelay()}
+	}
+	opts := append(more,
 		addrs,
 		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
 		libp2p.ResourceManager(&network.NullResourceManager{}),
-		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 		libp2p.DisableIdentifyAddressDiscovery(),
 		// Keeps AutoNAT from asking the other side what our reachability is.
 		libp2p.ForceReachabilityPrivate(),
-	}
+	)
 	switch o.security {
 	case "noise":
 		opts = append(opts, libp2p.Security(noise.ID, noise.New))
@@ -184,15 +272,28 @@ func listen(o options) error {
 	if err := tellIdentified(h, o.later); err != nil {
 		return err
 	}
-	addrs := h.Network().ListenAddresses()
-	if len(addrs) == 0 {
+	return listenUntilStopped(h)
+}
+
+// listenUntilStopped says where the host listens, and closes it at SIGTERM.
+func listenUntilStopped(h host.Host) error {
+	stop := stopSignal()
+	all := []string{}
+	for _, addr := range h.Network().ListenAddresses() {
+		all = append(all, fmt.Sprintf("%s/p2p/%s", addr, h.ID()))
+	}
+	if len(all) == 0 {
 		return errors.New("no listening address")
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	printLine(map[string]any{"listening": fmt.Sprintf("%s/p2p/%s", addrs[0], h.ID())})
+	printLine(map[string]any{"listening": all[0], "all": all})
 	<-stop
 	return h.Close()
+}
+
+func stopSignal() <-chan os.Signal {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	return stop
 }
 
 // tellIdentified prints a line for each peer that said who it is, and for each that told of a change.

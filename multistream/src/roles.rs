@@ -42,7 +42,7 @@ impl Settled {
     ) -> Result<Option<RoleEvent>, Error> {
         match self {
             Settled::Dialer(dialer) => {
-                let agreed = if ended { dialer.end(now, rx, tx) } else { dialer.advance(now, rx, tx) }?;
+                let agreed = dialer.advance_or_end(now, rx, tx, ended)?;
                 Ok(agreed.map(|agreed| RoleEvent::Agreed {
                     role: Role::Initiator,
                     protocol: agreed.protocol,
@@ -50,7 +50,7 @@ impl Settled {
                 }))
             }
             Settled::Listener(listener) => {
-                let accepted = if ended { listener.end(now, rx, tx) } else { listener.advance(now, rx, tx) }?;
+                let accepted = listener.advance_or_end(now, rx, tx, ended)?;
                 Ok(accepted.map(|accepted| RoleEvent::Agreed {
                     role: Role::Responder,
                     protocol: accepted.protocol,

@@ -129,7 +129,7 @@ impl<M: Machine<Error = Error>> Failing for Side<M> {
         self.rx = BytesMut::from(more);
         let now = Time::from_millis(1);
         let (rx, tx) = (&mut self.rx, &mut self.tx);
-        let result = if end { self.machine.end(now, rx, tx) } else { self.machine.advance(now, rx, tx) };
+        let result = self.machine.advance_or_end(now, rx, tx, end);
         assert_eq!(self.rx.len(), more.len());
         result.err()
     }

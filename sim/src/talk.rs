@@ -170,8 +170,7 @@ impl<M: Machine> Speaker<M> {
                     os.read_some(socket, rx, MAX_RX - rx.len());
                 }
                 let last = self.last && os.unread(socket) == 0;
-                let result =
-                    if last { machine.end(now, rx, &mut self.tx) } else { machine.advance(now, rx, &mut self.tx) };
+                let result = machine.advance_or_end(now, rx, &mut self.tx, last);
                 match result {
                     Ok(Some(output)) => {
                         self.done = (self.on_output)(now, machine, &output, &mut self.tx).is_break();

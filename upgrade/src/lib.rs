@@ -10,6 +10,5 @@ pub mod crypto;
 pub mod muxer;
 pub mod pipeline;
 pub mod security;
-mod step;
 
 pub use channel::ChannelError;

@@ -1,9 +1,11 @@
 //! From addresses to sockets, and back: `/ip4|ip6|dns|dns4|dns6/../tcp/PORT[/p2p/ID]`.
 //! Spec: libp2p/specs addressing/README.md.
 
+use crate::error::{dial_fault, is_exhausted};
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
+use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{Component, Multiaddr, PeerId};
 
 /// What is said of an address that is nothing for us.
@@ -83,8 +85,40 @@ impl<'a> Target<'a> {
     }
 }
 
+/// What resolvers say about the addresses that one address stands for.
+#[derive(Debug, Default)]
+pub struct Found {
+    sockets: Vec<SocketAddr>,
+    fault: Option<DialFault>,
+}
+
+impl Found {
+    /// The answer to the [question](Target::question) of one of them.
+    pub fn add(&mut self, target: &Target<'_>, answer: io::Result<impl Iterator<Item = SocketAddr>>) {
+        match answer.and_then(|answer| target.pick(answer)) {
+            Ok(found) => self.sockets.extend(found),
+            Err(error) if is_exhausted(&error) => self.fault = Some(dial_fault(&error)),
+            Err(error) => {
+                let name = &target.host;
+                self.fault = Some(DialFault::Transport(format!("{name} can't be resolved: {error}").into()));
+            }
+        }
+    }
+
+    /// Where to connect to, in the order in which it is to be tried: one at least.
+    ///
+    /// # Errors
+    /// There is nothing: why the last one could not be resolved, or that none of them is for us.
+    pub fn sockets(self) -> Result<Vec<SocketAddr>, DialFault> {
+        if self.sockets.is_empty() {
+            return Err(self.fault.unwrap_or(DialFault::NoTransport));
+        }
+        Ok(interleave(self.sockets))
+    }
+}
+
 /// The order in which the addresses of a name are tried: IPv6 first, the families in turns (RFC 8305, section 4).
-pub fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+fn interleave(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let (six, four): (Vec<_>, Vec<_>) = found.into_iter().partition(SocketAddr::is_ipv6);
     let longer = six.len().max(four.len());
     (0..longer).flat_map(|i| [six.get(i), four.get(i)]).flatten().copied().collect()

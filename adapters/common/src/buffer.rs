@@ -2,14 +2,18 @@
 
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of a buffer: two records of Noise at their longest, so that one is whole while the next arrives.
 const SIZE: usize = 256 * 1024;
 
-/// Buffers that are kept for later. Further ones are freed.
+/// Buffers that are kept for later, at most. Further ones are freed.
 const KEPT: usize = 64;
+
+/// How many more are kept than are used: after a burst the others are freed.
+const IDLE: usize = 16;
 
 /// How many of the kept ones are looked at for one that nobody reads from any more.
 const TRIES: usize = 4;
@@ -27,6 +31,8 @@ pub struct Pool {
 pub struct Buffer {
     /// What is in it.
     pub bytes: BytesMut,
+    /// How much of it was sent.
+    sent: usize,
     pool: Option<Arc<Pool>>,
 }
 
@@ -52,12 +58,15 @@ impl Pool {
     }
 
     fn give(&self, mut buffer: BytesMut) {
-        self.lent.fetch_sub(1, Ordering::Relaxed);
+        let lent = self.lent.fetch_sub(1, Ordering::Relaxed) - 1;
         buffer.clear();
         let mut kept = lock(&self.kept);
-        if kept.len() < KEPT {
-            kept.push_back(buffer);
-        }
+        kept.push_back(buffer);
+        // Freed outside of the lock.
+        let surplus = kept.len().saturating_sub(KEPT.min(lent + IDLE));
+        let freed: Vec<_> = kept.drain(..surplus).collect();
+        drop(kept);
+        drop(freed);
     }
 }
 
@@ -65,7 +74,7 @@ impl Buffer {
     /// Takes memory from the pool, if there is none yet.
     pub fn fill(&mut self, pool: &Arc<Pool>) {
         if self.pool.is_none() && self.bytes.capacity() == 0 {
-            *self = Buffer { bytes: pool.take(), pool: Some(pool.clone()) };
+            *self = Buffer { bytes: pool.take(), sent: 0, pool: Some(pool.clone()) };
         }
     }
 
@@ -77,6 +86,33 @@ impl Buffer {
             fresh.fill(pool);
             fresh.bytes.extend_from_slice(&self.bytes);
             *self = fresh;
+        }
+    }
+
+    /// Adds what one read of at most `room` bytes gives, and says how much that was.
+    ///
+    /// # Errors
+    /// As the read.
+    pub fn read_from(&mut self, mut source: impl Read, room: usize, pool: &Arc<Pool>) -> io::Result<usize> {
+        self.make_room(room, pool);
+        let before = self.bytes.len();
+        self.bytes.resize(before + room, 0);
+        let result = source.read(self.bytes.get_mut(before..).unwrap_or_default());
+        self.bytes.truncate(before + *result.as_ref().unwrap_or(&0));
+        result
+    }
+
+    /// What is still to be sent of it.
+    pub fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So many of the unsent bytes were sent, or are not going to be. Without any it is empty.
+    pub fn advance(&mut self, count: usize) {
+        self.sent = self.sent.saturating_add(count);
+        if self.sent >= self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
         }
     }
 
@@ -99,4 +135,55 @@ impl Drop for Buffer {
 /// Nothing that is locked here can be left half done by a panic.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn kept(pool: &Pool) -> usize {
+        lock(&pool.kept).len()
+    }
+
+    #[test]
+    fn after_a_burst_a_pool_keeps_some_buffers_and_frees_the_rest() {
+        let pool = Arc::new(Pool::default());
+        let mut all: Vec<Buffer> = (0..2 * KEPT).map(|_| Buffer::default()).collect();
+        all.iter_mut().for_each(|buffer| buffer.fill(&pool));
+        assert_eq!((pool.lent(), kept(&pool)), (2 * KEPT, 0));
+        all.truncate(KEPT);
+        assert_eq!((pool.lent(), kept(&pool)), (KEPT, KEPT));
+        drop(all);
+        assert_eq!((pool.lent(), kept(&pool)), (0, IDLE));
+        let mut again = Buffer::default();
+        again.fill(&pool);
+        assert_eq!(kept(&pool), IDLE - 1, "one that was kept is used again");
+    }
+
+    #[test]
+    fn what_is_sent_in_pieces_is_sent_whole_and_leaves_an_empty_buffer() {
+        let mut buffer = Buffer::default();
+        buffer.bytes.extend_from_slice(b"abcdef");
+        buffer.advance(4);
+        assert_eq!(buffer.unsent(), b"ef");
+        buffer.bytes.extend_from_slice(b"gh");
+        assert_eq!(buffer.unsent(), b"efgh");
+        buffer.advance(4);
+        assert!(buffer.unsent().is_empty() && buffer.bytes.is_empty());
+        buffer.bytes.extend_from_slice(b"next");
+        assert_eq!(buffer.unsent(), b"next");
+        buffer.advance(usize::MAX);
+        assert!(buffer.bytes.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_reads_behind_what_is_in_it() {
+        let pool = Arc::new(Pool::default());
+        let (mut buffer, mut source) = (Buffer::default(), &b"abcdef"[..]);
+        assert_eq!(buffer.read_from(&mut source, 4, &pool).unwrap(), 4);
+        assert_eq!(buffer.read_from(&mut source, 4, &pool).unwrap(), 2);
+        assert_eq!(buffer.read_from(&mut source, 4, &pool).unwrap(), 0);
+        assert_eq!(buffer.bytes, b"abcdef"[..]);
+    }
 }

@@ -1,24 +1,28 @@
 //! What the application asks of a [`Hub`], and who waits for the answers.
 
+use crate::answer::{Answer, Asked};
+use crate::audience::Inbound;
 use crate::error::{ConnectError, ListenError};
 use crate::hub::{Hub, Job};
+use crate::queue::Queue;
 use crate::stream::Stream;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidewire_connmgr::{self as connmgr, dial::DialOptions};
 use tidewire_core::{Multiaddr, PeerId};
 use tidewire_host::{ConnectionId, Event, Input, ListenerId, Misuse, OpenFailure, OpenId, OpenOptions, RequestId};
 use tidewire_multistream::{Matcher, Protocol, Protocols, RouteError, RouteId};
 
-/// Where the answer to a call goes: called once, outside of all locks.
-pub type Done<T> = Box<dyn FnOnce(T) + Send>;
+/// What a listener's addresses are, once it has some.
+pub(crate) type Listening = Result<Vec<Multiaddr>, ListenError>;
 
 /// Who waits.
 #[derive(Default)]
 pub(crate) struct Calls {
-    pub(crate) connects: BTreeMap<RequestId, Done<Result<ConnectionId, ConnectError>>>,
-    pub(crate) opens: BTreeMap<OpenId, Done<Result<Stream, OpenFailure>>>,
-    pub(crate) listens: BTreeMap<ListenerId, Done<Result<Vec<Multiaddr>, ListenError>>>,
-    pub(crate) closes: BTreeMap<ListenerId, Done<()>>,
+    pub(crate) connects: BTreeMap<RequestId, Asked<Result<ConnectionId, ConnectError>>>,
+    pub(crate) opens: BTreeMap<OpenId, Asked<Result<Stream, OpenFailure>>>,
+    pub(crate) listens: BTreeMap<ListenerId, Asked<Listening>>,
+    pub(crate) closes: BTreeMap<ListenerId, Asked<()>>,
     /// Answers to be given once the lock is released.
     pub(crate) answers: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -33,14 +37,13 @@ impl Hub {
         peer: PeerId,
         addresses: &[Multiaddr],
         options: DialOptions,
-        done: Done<Result<ConnectionId, ConnectError>>,
-    ) -> Result<RequestId, Misuse> {
+    ) -> Result<(RequestId, Answer<Result<ConnectionId, ConnectError>>), Misuse> {
         self.act(|hub, inner| {
-            let request = RequestId(inner.fresh());
-            inner.calls.connects.insert(request, done);
+            let (request, (asked, answer)) = (RequestId(inner.fresh()), Answer::new());
+            inner.calls.connects.insert(request, asked);
             let input = Input::Connect { request, peer, addresses: addresses.to_vec(), options };
             let told = hub.handle(inner, input);
-            told.inspect_err(|_| drop(inner.calls.connects.remove(&request))).map(|()| request)
+            told.inspect_err(|_| drop(inner.calls.connects.remove(&request))).map(|()| (request, answer))
         })
     }
 
@@ -60,14 +63,13 @@ impl Hub {
         peer: PeerId,
         protocols: &Protocols,
         options: OpenOptions,
-        done: Done<Result<Stream, OpenFailure>>,
-    ) -> OpenId {
+    ) -> (OpenId, Answer<Result<Stream, OpenFailure>>) {
         self.act(|hub, inner| {
-            let open = OpenId(inner.fresh());
-            inner.calls.opens.insert(open, done);
+            let (open, (asked, answer)) = (OpenId(inner.fresh()), Answer::new());
+            inner.calls.opens.insert(open, asked);
             // A fresh id is no misuse.
             let _ = hub.handle(inner, Input::Open { open, peer, protocols: protocols.clone(), options });
-            open
+            (open, answer)
         })
     }
 
@@ -80,31 +82,29 @@ impl Hub {
         });
     }
 
-    /// Wants to listen; `done` gets the addresses.
+    /// Wants to listen; the answer is the addresses.
     ///
     /// # Errors
     /// There are as many listeners as may be.
-    pub fn listen(
-        &self,
-        address: &Multiaddr,
-        done: Done<Result<Vec<Multiaddr>, ListenError>>,
-    ) -> Result<ListenerId, Misuse> {
+    pub fn listen(&self, address: &Multiaddr) -> Result<(ListenerId, Answer<Listening>), Misuse> {
         self.act(|hub, inner| {
-            let listener = ListenerId(inner.fresh());
-            inner.calls.listens.insert(listener, done);
+            let (listener, (asked, answer)) = (ListenerId(inner.fresh()), Answer::new());
+            inner.calls.listens.insert(listener, asked);
             let told = hub.handle(inner, Input::Listen { listener, address: address.clone() });
-            told.inspect_err(|_| drop(inner.calls.listens.remove(&listener))).map(|()| listener)
+            told.inspect_err(|_| drop(inner.calls.listens.remove(&listener))).map(|()| (listener, answer))
         })
     }
 
-    /// Listens there no more; `done` is told once the port is free.
-    pub fn unlisten(&self, listener: ListenerId, done: Done<()>) {
+    /// Listens there no more; answered once the port is free.
+    pub fn unlisten(&self, listener: ListenerId) -> Answer<()> {
         self.act(|hub, inner| {
-            inner.calls.closes.insert(listener, done);
+            let (asked, answer) = Answer::new();
+            inner.calls.closes.insert(listener, asked);
             if hub.handle(inner, Input::Unlisten { listener }).is_err() {
                 inner.calls.closed(listener);
             }
-        });
+            answer
+        })
     }
 
     /// Of the driver: a listener has these addresses.
@@ -114,41 +114,53 @@ impl Hub {
                 // One that is too many is not announced, and works all the same.
                 let _ = hub.handle(inner, Input::Listening { listener, address: address.clone() });
             }
-            if let Some(done) = inner.calls.listens.remove(&listener) {
-                inner.calls.answers.push(Box::new(move || done(Ok(addresses))));
+            if let Some(asked) = inner.calls.listens.remove(&listener) {
+                inner.calls.answers.push(Box::new(move || asked.answer(Ok(addresses))));
             }
         });
+    }
+
+    /// Of the driver: a listener that was to be closed is.
+    pub fn unlistened(&self, listener: ListenerId) {
+        // What the host knows no more is of no matter.
+        let _ = self.tell(Input::ListenerClosed { listener, why: "it was asked for".into() });
     }
 
     /// Of the driver: a listener never came to be.
     pub fn not_listening(&self, listener: ListenerId, error: ListenError) {
         self.act(|hub, inner| {
             let why = error.to_string().into();
-            if let Some(done) = inner.calls.listens.remove(&listener) {
-                inner.calls.answers.push(Box::new(move || done(Err(error))));
+            if let Some(asked) = inner.calls.listens.remove(&listener) {
+                inner.calls.answers.push(Box::new(move || asked.answer(Err(error))));
             }
             let _ = hub.handle(inner, Input::ListenerClosed { listener, why });
         });
     }
 
-    /// Serves a protocol: its streams come with the first route that is returned. The second one is that of who served this
-    /// name before.
-    ///
-    /// # Errors
-    /// The name doesn't fit the matcher.
-    pub fn serve(&self, name: Protocol, matcher: Matcher) -> Result<(RouteId, Option<RouteId>), RouteError> {
+    /// Serves a protocol: so many of its streams wait in the queue, further ones are reset. Who served this name before gets no
+    /// more.
+    pub(crate) fn serve(
+        &self,
+        name: Protocol,
+        matcher: Matcher,
+        max: usize,
+    ) -> Result<(RouteId, Arc<Queue<Inbound>>), RouteError> {
         self.act(|hub, inner| {
             let route = RouteId::new(inner.fresh());
             let before = inner.router.add(name.clone(), matcher, route)?;
             inner.served.insert(name, route);
+            // Before anyone can ask for the route, its handler is there.
+            let streams = hub.audience.handle(route, max);
+            before.into_iter().for_each(|before| hub.audience.unhandle(before));
             hub.served(inner);
-            Ok((route, before))
+            Ok((route, streams))
         })
     }
 
     /// Serves this protocol no more, if it is still this route's.
-    pub fn unserve(&self, name: &Protocol, route: RouteId) {
+    pub(crate) fn unserve(&self, name: &Protocol, route: RouteId) {
         self.act(|hub, inner| {
+            hub.audience.unhandle(route);
             if inner.served.get(name) == Some(&route) {
                 inner.served.remove(name);
                 inner.router.remove(name);
@@ -162,7 +174,7 @@ impl Hub {
         self.act(|hub, inner| {
             // Said again, it changes nothing.
             let _ = hub.handle(inner, Input::Shutdown);
-            hub.driver.job(Job::Stop);
+            (hub.jobs)(Job::Stop);
         });
     }
 }
@@ -177,11 +189,15 @@ impl Calls {
             Event::Manager(connmgr::Event::DialFailed { request, report, .. }) => {
                 self.connected(request, Err(ConnectError::Failed(report)));
             }
-            Event::OpenFailed { open, why, .. } => self.fail_open(open, why),
+            Event::OpenFailed { open, why, .. } => {
+                if let Some(asked) = self.opens.remove(&open) {
+                    self.answers.push(Box::new(move || asked.answer(Err(why))));
+                }
+            }
             Event::ListenerClosed { listener, why } => {
-                if let Some(done) = self.listens.remove(&listener) {
+                if let Some(asked) = self.listens.remove(&listener) {
                     let error = ListenError::Closed { why: why.to_string() };
-                    self.answers.push(Box::new(move || done(Err(error))));
+                    self.answers.push(Box::new(move || asked.answer(Err(error))));
                 }
                 self.closed(listener);
             }
@@ -190,20 +206,14 @@ impl Calls {
     }
 
     fn connected(&mut self, request: RequestId, result: Result<ConnectionId, ConnectError>) {
-        if let Some(done) = self.connects.remove(&request) {
-            self.answers.push(Box::new(move || done(result)));
-        }
-    }
-
-    pub(crate) fn fail_open(&mut self, open: OpenId, why: OpenFailure) {
-        if let Some(done) = self.opens.remove(&open) {
-            self.answers.push(Box::new(move || done(Err(why))));
+        if let Some(asked) = self.connects.remove(&request) {
+            self.answers.push(Box::new(move || asked.answer(result)));
         }
     }
 
     fn closed(&mut self, listener: ListenerId) {
-        if let Some(done) = self.closes.remove(&listener) {
-            self.answers.push(Box::new(move || done(())));
+        if let Some(asked) = self.closes.remove(&listener) {
+            self.answers.push(Box::new(move || asked.answer(())));
         }
     }
 }

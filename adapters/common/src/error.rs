@@ -99,6 +99,13 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
+/// Whether a socket that waits, for so long at most, has only waited: try again.
+pub fn is_pause(error: &io::Error) -> bool {
+    // A write that takes too long is `TimedOut` on Windows; elsewhere that is a connection that broke.
+    let waits = error.kind() == io::ErrorKind::TimedOut && cfg!(windows);
+    waits || matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
 /// What the connection manager is told when a socket could not be connected.
 pub fn dial_fault(error: &io::Error) -> DialFault {
     let why = error.to_string().into();

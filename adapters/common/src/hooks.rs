@@ -1,6 +1,7 @@
 //! Who may watch a node and its connections: for a timeline.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tidewire_core::Multiaddr;
 use tidewire_host::Event;
@@ -8,6 +9,9 @@ use tidewire_host::link::Report;
 use tidewire_upgrade::pipeline::Progress;
 
 /// Watches connections: for logs, for a timeline.
+///
+/// A hook that panics harms nobody else. The connection that it was told of is closed; if it panics at what the host tells, that
+/// has happened all the same, and only a connection that is just being made is refused. Both are logged.
 pub trait Observer: Send + Sync {
     /// Something happened on the connection with this number: the host's [`ConnectionId`](tidewire_host::ConnectionId).
     ///
@@ -64,13 +68,26 @@ impl Watch {
         self.connection
     }
 
-    /// Tells the observer; without one, `event` is not even made.
-    #[inline]
-    pub fn tell(&self, event: impl FnOnce() -> Observed) {
-        if let Some(observer) = &self.observer {
-            observer.event(self.connection, &event());
-        }
+    /// Whether there is an observer.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some()
     }
+
+    /// Tells the observer; without one, `event` is not even made. False: it panicked.
+    #[inline]
+    pub fn tell(&self, event: impl FnOnce() -> Observed) -> bool {
+        let Some(observer) = &self.observer else { return true };
+        guarded(|| observer.event(self.connection, &event()))
+    }
+}
+
+/// What a connection ends with whose hook panicked.
+pub(crate) const PANICKED: &str = "a hook of the application panicked";
+
+/// Calls a hook of the application. False: it panicked.
+pub(crate) fn guarded(hook: impl FnOnce()) -> bool {
+    // Nothing of ours is in its hands.
+    catch_unwind(AssertUnwindSafe(hook)).is_ok()
 }
 
 impl fmt::Debug for Watch {

@@ -2,43 +2,33 @@
 //!
 //! ```text
 //!   calls of the application ---.                          .---> Mailbox of a connection: orders, our card, our routes
-//!   reports of connections -----+--> Hub: lock, Host ------+---> Driver: jobs (listen, dial, abort), events
-//!   listeners, dials, time -----'                          '---> whoever waits for a call
+//!   reports of connections -----+--> Hub: lock, Host ------+---> the driver's main task: jobs (listen, dial, abort)
+//!   listeners, dials, time -----'                          '---> whoever waits for a call; events, streams
 //! ```
 //! A connection's lock is never held while the hub is called; the hub holds its own while it puts something into a mailbox.
 
+use crate::audience::Audience;
 use crate::buffer::{Pool, lock};
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::counters::{Counters, Traffic};
-use crate::hooks::{Observed, Observer, Watch};
+use crate::hooks::{Observed, Observer, PANICKED, Watch, guarded};
 use crate::line::Line;
 use crate::mailbox::{Mail, Mailbox};
 use crate::stream::Stream;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use tidewire_connmgr::By;
+use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, Seed, Time};
 use tidewire_host::identify::{Card, CardError, Profile};
-use tidewire_host::link::{Link, LinkConfig, LinkSetup, LinkShared, OpenFault, Report, Routes};
-use tidewire_host::{
-    Action, Config, ConnectionId, DialId, Event, Host, Input, ListenerId, Misuse, OpenFailure, OpenId,
-};
+use tidewire_host::link::{Fault, Link, LinkConfig, LinkSetup, LinkShared, Report, Routes};
+use tidewire_host::{Action, Config, ConnectionId, DialId, Host, Input, ListenerId, Misuse, OpenId};
 use tidewire_multistream::{Protocol, RouteId, Router};
 use tidewire_upgrade::connection;
 use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
-
-/// What a driver brings.
-pub trait Driver: Send + Sync {
-    /// Something for its main task, which does one after the other. Called under the hub's lock: only queue it.
-    fn job(&self, job: Job);
-
-    /// Something happened. Called in the order of the happenings, under the hub's lock: be quick, don't call back.
-    fn event(&self, event: &Event);
-
-    /// A remote opened a stream that a route took. Dropped, it is reset.
-    fn incoming(&self, route: RouteId, inbound: Inbound);
-}
 
 /// For a driver's main task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,19 +68,6 @@ pub enum Job {
     Stop,
 }
 
-/// A stream that a remote opened.
-#[derive(Debug)]
-pub struct Inbound {
-    /// Who opened it: proven.
-    pub peer: PeerId,
-    /// On which connection.
-    pub connection: ConnectionId,
-    /// What both ends speak on it.
-    pub protocol: Protocol,
-    /// The stream.
-    pub stream: Stream,
-}
-
 /// How a node behaves.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -127,7 +104,8 @@ pub struct Hub {
     pool: Arc<Pool>,
     traffic: Arc<Traffic>,
     observer: Option<Arc<dyn Observer>>,
-    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) jobs: Box<dyn Fn(Job) + Send + Sync>,
+    pub(crate) audience: Audience,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -144,10 +122,13 @@ pub(crate) struct Inner {
     alarm: Time,
     pub(crate) calls: Calls,
     counters: Counters,
+    /// The observer panicked at an event.
+    panicked: bool,
 }
 
 impl Hub {
-    /// A node that is known by this key. The seed feeds all its entropy: never use one twice.
+    /// A node that is known by this key. The seed feeds all its entropy: never use one twice. `jobs` takes what there is to do,
+    /// for a main task that does one after the other. Called under the hub's lock: only queue it.
     ///
     /// # Errors
     /// The configuration contradicts itself.
@@ -156,7 +137,7 @@ impl Hub {
         keypair: Keypair,
         seed: &Seed,
         observer: Option<Arc<dyn Observer>>,
-        driver: Arc<dyn Driver>,
+        jobs: Box<dyn Fn(Job) + Send + Sync>,
     ) -> Result<Hub, HubError> {
         let (clock, epoch) = Clock::start();
         let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), config.upgrade.clone())?;
@@ -184,6 +165,7 @@ impl Hub {
             alarm: Time::NEVER,
             calls: Calls::default(),
             counters: Counters::default(),
+            panicked: false,
         };
         let hub = Hub {
             shared: LinkShared::new(upgrader, seed.derive("links", 0), config.link),
@@ -193,7 +175,8 @@ impl Hub {
             pool: Arc::default(),
             traffic: Arc::default(),
             observer,
-            driver,
+            jobs,
+            audience: Audience::default(),
             inner: Mutex::new(inner),
         };
         hub.act(Hub::served);
@@ -261,26 +244,29 @@ impl Hub {
         })
     }
 
-    /// Of the driver: a listener got a connection. `None`: it is not welcome, close it.
-    pub fn accepted(&self, local: Multiaddr, remote: Multiaddr) -> Option<Arc<Line>> {
+    /// Of the driver: a listener got a connection, with these ends. `None`: it is not welcome, close it.
+    pub fn accepted(&self, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
+        let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
         self.begin(Plan::Respond, None, remote.clone(), |connection| Input::Incoming { connection, local, remote })
     }
 
-    /// Of the driver: a dial is connected. `None`: it was aborted meanwhile, close it.
-    pub fn dialed(&self, dial: DialId, peer: PeerId, local: Multiaddr, remote: Multiaddr) -> Option<Arc<Line>> {
+    /// Of the driver: a dial is connected, with these ends. `None`: it was aborted meanwhile, close it.
+    pub fn dialed(&self, dial: DialId, peer: PeerId, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
+        let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
         let to = remote.clone();
         self.begin(Plan::Initiate, Some(peer), to, |connection| Input::Dialed { dial, connection, local, remote })
     }
 
-    pub(crate) fn incoming(&self, route: RouteId, inbound: Inbound) {
-        self.driver.incoming(route, inbound);
+    /// Of the driver: a dial came to nothing. If it was aborted meanwhile, that is of no matter.
+    pub fn dial_failed(&self, dial: DialId, fault: DialFault) {
+        let _ = self.tell(Input::DialFailed { dial, fault });
     }
 
     /// A stream that was asked for is there. If nobody waits any more, it is reset.
     pub(crate) fn opened(&self, open: OpenId, stream: Stream) {
-        let done = lock(&self.inner).calls.opens.remove(&open);
-        if let Some(done) = done {
-            done(Ok(stream));
+        let asked = lock(&self.inner).calls.opens.remove(&open);
+        if let Some(asked) = asked {
+            asked.answer(Ok(stream));
         }
     }
 
@@ -288,13 +274,9 @@ impl Hub {
     pub(crate) fn reports(&self, connection: ConnectionId, reports: Vec<Report>) {
         self.act(|hub, inner| {
             for report in reports {
-                let (ended, failed) = (matches!(report, Report::Ended { .. }), open_failed(&report));
+                let ended = matches!(report, Report::Ended { .. });
                 // A report is never misuse.
                 let _ = hub.handle(inner, Input::Report { connection, report });
-                if let Some((open, why)) = failed {
-                    // The host had admitted its stream already, and forgotten it.
-                    inner.calls.fail_open(open, OpenFailure::Link(why));
-                }
                 if ended {
                     inner.mailboxes.remove(&connection);
                 }
@@ -309,7 +291,7 @@ impl Hub {
         let deadline = inner.host.deadline();
         if deadline < inner.alarm {
             inner.alarm = deadline;
-            self.driver.job(Job::Hurry);
+            (self.jobs)(Job::Hurry);
         }
         let answers = std::mem::take(&mut inner.calls.answers);
         drop(inner);
@@ -344,6 +326,7 @@ impl Hub {
             let mailbox = Arc::new(Mailbox::default());
             inner.mailboxes.insert(connection, mailbox.clone());
             let (routes, card) = (inner.routes.clone(), inner.card.clone());
+            inner.panicked = false;
             if hub.handle(inner, input(connection)).is_err() || mailbox.is_refused() {
                 inner.mailboxes.remove(&connection);
                 return None;
@@ -351,8 +334,15 @@ impl Hub {
             let setup = LinkSetup { connection, plan, expected, remote: remote.clone(), routes, card };
             let link = Link::new(&hub.shared, setup);
             let watch = hub.watch(connection);
-            watch.tell(|| Observed::Connected(remote.clone()));
-            Some(Line::new(link, (connection, remote), mailbox, (hub.clock, hub.pool.clone(), watch)))
+            let unharmed = !std::mem::take(&mut inner.panicked);
+            if unharmed && watch.tell(|| Observed::Connected(remote.clone())) {
+                return Some(Line::new(link, (connection, remote), mailbox, (hub.clock, hub.pool.clone(), watch)));
+            }
+            crate::log::hook_panicked(connection, expected, &remote);
+            inner.mailboxes.remove(&connection);
+            let report = Report::Ended { by: By::Local, fault: Fault::Transport, why: PANICKED.into() };
+            let _ = hub.handle(inner, Input::Report { connection, report });
+            None
         })
     }
 
@@ -362,12 +352,12 @@ impl Hub {
             inner.counters.count(&action);
             crate::log::action(&action);
             match action {
-                Action::Listen { listener, address } => self.driver.job(Job::Listen { listener, address }),
-                Action::Unlisten { listener } => self.driver.job(Job::Unlisten { listener }),
+                Action::Listen { listener, address } => (self.jobs)(Job::Listen { listener, address }),
+                Action::Unlisten { listener } => (self.jobs)(Job::Unlisten { listener }),
                 Action::Dial { dial, peer, address, from, .. } => {
-                    self.driver.job(Job::Dial { dial, peer, address, from });
+                    (self.jobs)(Job::Dial { dial, peer, address, from });
                 }
-                Action::Abort { dial } => self.driver.job(Job::Abort { dial }),
+                Action::Abort { dial } => (self.jobs)(Job::Abort { dial }),
                 // The line was made when the socket came.
                 Action::Accept { .. } => {}
                 Action::Refuse { connection, .. } => {
@@ -387,10 +377,14 @@ impl Hub {
                     inner.mailboxes.values().for_each(|mailbox| mailbox.push(Mail::Card(inner.card.clone())));
                 }
                 Action::Event(event) => {
-                    if let Some(observer) = &self.observer {
-                        observer.host(&event);
+                    if let Some(observer) = &self.observer
+                        && !guarded(|| observer.host(&event))
+                    {
+                        // What it did not want to hear has happened all the same.
+                        crate::log::host_hook_panicked(&event);
+                        inner.panicked = true;
                     }
-                    self.driver.event(&event);
+                    self.audience.event(&event);
                     inner.calls.answer(event);
                 }
                 _ => {}
@@ -403,13 +397,6 @@ impl Inner {
     pub(crate) fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next
-    }
-}
-
-fn open_failed(report: &Report) -> Option<(OpenId, OpenFault)> {
-    match report {
-        Report::OpenFailed { open, why } => Some((*open, why.clone())),
-        _ => None,
     }
 }
 

@@ -1,9 +1,14 @@
 //! What drivers of tidewire nodes over sockets have in common: a host under a lock with all who wait for it ([`Hub`]), a link
 //! that its socket's task and the application's streams share ([`Line`], [`Stream`]), what addresses mean to sockets
-//! ([`Target`], [`DnsAddr`], [`Listeners`]), who watches ([`Observer`]), what is counted ([`Counters`]) and logged.
+//! ([`Target`], [`DnsAddr`], [`listen`], [`connect`]), who watches ([`Observer`]), what is counted ([`Counters`]) and logged.
 //!
 //! Applications find the names they need in the driver that they use, `tidewire-tokio` or `tidewire-std`. This crate is for who
-//! writes another driver. It knows no runtime: a [`Target`] says what to ask a resolver, and the driver asks it in its own way.
+//! writes another driver. It knows no runtime: a [`Target`] says what to ask a resolver, and the driver asks it in its own way;
+//! what an application asks of its [`Node`] are futures that any executor can poll, and that [`wait`] blocks on.
+//!
+//! A driver has a main task, which takes [`Job`]s and makes [`Rounds`]; something that accepts for each listener, and tells
+//! [`Hub::accepted`]; something for each dial, which tells [`Hub::dialed`]; and something for each connection, which moves bytes
+//! between a socket and a [`Line`], and holds [`Alive`].
 //!
 //! ```
 //! use std::net::ToSocketAddrs;
@@ -21,6 +26,8 @@
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
 mod address;
+mod answer;
+mod audience;
 mod buffer;
 mod calls;
 mod clock;
@@ -35,23 +42,33 @@ mod line;
 mod listeners;
 mod log;
 mod mailbox;
+mod node;
+mod park;
+mod queue;
+mod rounds;
+mod sockets;
 mod stream;
 
-pub use address::{Target, interleave, with_peer};
+pub use address::{Found, Target, with_peer};
+pub use answer::Answer;
+pub use audience::{Alive, Inbound};
 pub use buffer::{Buffer, Pool, lock};
-pub use calls::Done;
 pub use clock::Clock;
 pub use config::{Connected, NodeConfig, NodeError, RequestError};
 pub use counters::{Counters, Traffic};
 pub use dnsaddr::DnsAddr;
-pub use error::{ConnectError, ListenError, dial_fault, finish_error, is_exhausted, read_error, write_error};
+pub use error::{ConnectError, ListenError, dial_fault, finish_error, is_exhausted, is_pause, read_error, write_error};
 pub use hooks::{Observed, Observer, Watch};
-pub use hub::{Driver, Hub, HubConfig, HubError, Inbound, Job};
+pub use hub::{Hub, HubConfig, HubError, Job};
 pub use interfaces::{expand, interfaces};
 pub use line::{Line, Turned};
 pub use listeners::Listeners;
-pub use log::{listener_waits, start};
-pub use stream::Stream;
+pub use log::listener_waits;
+pub use node::{Events, Handle, Incoming, Listener, Node, Notice, Works};
+pub use park::{Parker, Turns, block, block_on, wait};
+pub use rounds::{Rest, Rounds};
+pub use sockets::{ConnectedSocket, Race, STAGGER, connect, connected, listen, poke};
+pub use stream::{Stream, gather};
 
 use std::io;
 use tidewire_core::Seed;

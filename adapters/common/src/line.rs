@@ -8,15 +8,17 @@
 //! The lock is held for one call of the machine at a time, never while the socket is used, and never while the hub is told
 //! something: a task first collects, lets go, then tells.
 
+use crate::audience::Inbound;
 use crate::buffer::{Buffer, Pool, lock};
 use crate::clock::Clock;
-use crate::hooks::{Observed, Watch};
-use crate::hub::{Hub, Inbound};
+use crate::hooks::{Observed, PANICKED, Watch};
+use crate::hub::Hub;
 use crate::mailbox::{Mail, Mailbox};
 use crate::stream::Stream;
 use bytes::BytesMut;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use tidewire_core::{Machine, Multiaddr, PeerId, Time};
@@ -37,6 +39,9 @@ pub struct Line {
     clock: Clock,
     pool: Arc<Pool>,
     watch: Watch,
+    /// Bytes that the socket took, and gave.
+    sent: AtomicU64,
+    received: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -92,7 +97,8 @@ impl Line {
         let tx = Buffer::default();
         let alarm = Time::NEVER;
         let state = State { link, tx, waiting: BTreeMap::new(), task: None, sending: false, alarm };
-        Arc::new(Line { connection, remote, mailbox, clock, pool, watch, state: Mutex::new(state) })
+        let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Line { connection, remote, mailbox, clock, pool, watch, sent, received, state: Mutex::new(state) })
     }
 
     /// The host's name for it.
@@ -128,11 +134,31 @@ impl Line {
         let now = self.clock.now();
         let turned = self.act(|state| {
             let refused = state.deliver(now, mail);
-            let over = state.advance(now, (rx, ended), &self.watch, &mut news);
+            let over = state.advance(self, now, (rx, ended), &mut news);
             state.turned(refused, over, &mut news)
         });
         self.tell(hub, news);
         turned
+    }
+
+    /// The socket took so many bytes.
+    pub fn sent(&self, hub: &Hub, count: usize) {
+        self.sent.fetch_add(count as u64, Relaxed);
+        hub.traffic().sent.fetch_add(count as u64, Relaxed);
+        self.watch(|| Observed::Sent(count));
+    }
+
+    /// The socket gave so many bytes: not none, which is its end.
+    pub fn received(&self, hub: &Hub, count: usize) {
+        self.received.fetch_add(count as u64, Relaxed);
+        hub.traffic().received.fetch_add(count as u64, Relaxed);
+        self.watch(|| Observed::Received(count));
+    }
+
+    /// The socket is closed.
+    pub fn done(&self) {
+        let (sent, received) = (self.sent.load(Relaxed), self.received.load(Relaxed));
+        self.watch.tell(|| Observed::Done { sent, received });
     }
 
     /// The socket broke, or its task is over: the last turn.
@@ -144,13 +170,19 @@ impl Line {
         self.turn(hub, Waker::noop(), &mut BytesMut::new(), false, &mut unsent);
     }
 
+    fn watch(&self, event: impl FnOnce() -> Observed) {
+        if self.watch.is_observed() {
+            lock(&self.state).watch(self, event);
+        }
+    }
+
     fn step(&self, task: &Waker, rx: &mut BytesMut, ended: bool, out: &mut Buffer, news: &mut News) -> Turned {
         let mail = self.mailbox.take(task);
         let now = self.clock.now();
         let mut state = lock(&self.state);
         state.swap(out);
         let refused = state.deliver(now, mail);
-        let over = state.advance(now, (rx, ended), &self.watch, news);
+        let over = state.advance(self, now, (rx, ended), news);
         state.swap(out);
         if over {
             out.bytes.extend_from_slice(&state.tx.bytes);
@@ -181,7 +213,7 @@ impl Line {
         let Some(peer) = peer else { return };
         for (id, protocol, route) in incoming {
             let stream = Stream::new(self.clone(), id, protocol.clone());
-            hub.incoming(route, Inbound { peer, connection: self.connection, protocol, stream });
+            hub.audience.incoming(route, Inbound { peer, connection: self.connection, protocol, stream });
         }
     }
 
@@ -222,6 +254,27 @@ impl Line {
         })
     }
 
+    /// Ready once both ends agreed on the protocol of a stream, or did not.
+    pub(crate) fn poll_negotiated(&self, id: StreamId, waker: &Waker) -> Poll<Result<(), ReadStreamError>> {
+        self.act(|state| {
+            let tx = &mut state.tx.bytes;
+            if state.link.is_negotiating(id) {
+                if state.link.is_over() {
+                    return Poll::Ready(Err(ReadStreamError::Closed));
+                }
+                keep(&mut state.waiting.entry(id).or_default().read, waker);
+                return Poll::Pending;
+            }
+            Poll::Ready(match state.link.write(id, &[], tx) {
+                // Why, reading says: there is nothing to be read.
+                Err(WriteError::Refused) => state.link.read(id, tx).map(drop),
+                Err(WriteError::Reset { by, code }) => Err(ReadStreamError::Reset { by, code }),
+                Err(WriteError::Unknown) => Err(ReadStreamError::Unknown),
+                _ => Ok(()),
+            })
+        })
+    }
+
     pub(crate) fn finish(&self, id: StreamId) -> Result<(), StreamError> {
         self.act(|state| state.link.finish(id, &mut state.tx.bytes))
     }
@@ -234,7 +287,12 @@ impl Line {
                 Some(code) => drop(state.link.reset(id, code, &mut state.tx.bytes)),
                 None => state.link.leave(id, &mut state.tx.bytes),
             }
-            state.waiting.remove(&id)
+            let waiting = state.waiting.remove(&id);
+            if state.waiting.is_empty() {
+                // A map that is empty again keeps memory; a new one has none.
+                state.waiting = BTreeMap::new();
+            }
+            waiting
         });
         // Another thread's read, say.
         waiting.into_iter().for_each(|mut waiting| waiting.all().for_each(Waker::wake));
@@ -280,18 +338,17 @@ impl State {
     }
 
     /// Lets the link go as far as bytes, room and time allow. True: it is over.
-    fn advance(&mut self, now: Time, (rx, ended): (&mut BytesMut, bool), watch: &Watch, news: &mut News) -> bool {
+    fn advance(&mut self, line: &Line, now: Time, (rx, ended): (&mut BytesMut, bool), news: &mut News) -> bool {
         loop {
             let State { link, tx, .. } = self;
-            let tx = &mut tx.bytes;
-            let Ok(event) = if ended { link.end(now, rx, tx) } else { link.advance(now, rx, tx) };
+            let Ok(event) = link.advance_or_end(now, rx, &mut tx.bytes, ended);
             match event {
                 None => break,
                 Some(LinkEvent::Report(report)) => {
-                    watch.tell(|| Observed::Report(report.clone()));
+                    self.watch(line, || Observed::Report(report.clone()));
                     news.reports.push(report);
                 }
-                Some(LinkEvent::Progress(progress)) => watch.tell(|| Observed::Progress(progress)),
+                Some(LinkEvent::Progress(progress)) => self.watch(line, || Observed::Progress(progress)),
                 Some(LinkEvent::Stream(event)) => self.on_stream(event, news),
                 Some(_) => {}
             }
@@ -304,10 +361,19 @@ impl State {
         over
     }
 
+    /// Tells the observer. One that panics ends the connection of which it was told.
+    fn watch(&mut self, line: &Line, event: impl FnOnce() -> Observed) {
+        if !line.watch.tell(event) {
+            let peer = self.link.connection().map(Connection::peer);
+            crate::log::hook_panicked(line.connection, peer, &line.remote);
+            self.link.broken(PANICKED);
+        }
+    }
+
     fn on_stream(&mut self, event: StreamEvent, news: &mut News) {
         match event {
             StreamEvent::Opened { open, stream, protocol } => news.opened.push((open, stream, protocol)),
-            StreamEvent::Incoming { stream, protocol, route } => news.incoming.push((stream, protocol, route)),
+            StreamEvent::Incoming { stream, protocol, route, .. } => news.incoming.push((stream, protocol, route)),
             StreamEvent::Readable(id) => {
                 news.wakes.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.read.take()));
             }

@@ -76,42 +76,32 @@ impl<T> Listeners<T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::buffer::lock;
-    use crate::hub::{Driver, HubConfig, Inbound, Job};
-    use std::sync::{Arc, Mutex};
+    use crate::hub::HubConfig;
+    use std::task::{Poll, Waker};
     use tidewire_core::{Keypair, Seed};
     use tidewire_host::Event;
-    use tidewire_multistream::RouteId;
-
-    /// Keeps what listeners have.
-    #[derive(Default)]
-    struct Log(Mutex<Vec<String>>);
-
-    impl Driver for Log {
-        fn job(&self, _: Job) {}
-        fn event(&self, event: &Event) {
-            match event {
-                Event::Listening { address, .. } => lock(&self.0).push(format!("+{address}")),
-                Event::NotListening { address, .. } => lock(&self.0).push(format!("-{address}")),
-                _ => {}
-            }
-        }
-        fn incoming(&self, _: RouteId, _: Inbound) {}
-    }
 
     #[test]
     fn a_listener_on_all_interfaces_follows_them() {
-        let log = Arc::new(Log::default());
         let (keypair, seed) = (Keypair::from_seed(&Seed::new([1; 32])), Seed::new([2; 32]));
-        let hub = Hub::new(HubConfig::default(), keypair, &seed, None, log.clone()).unwrap();
+        let hub = Hub::new(HubConfig::default(), keypair, &seed, None, Box::new(drop)).unwrap();
+        let events = hub.audience.subscribe(100);
         let ip = |last| IpAddr::from([192, 0, 2, last]);
         let mut listeners = Listeners { all: BTreeMap::new(), interfaces: vec![ip(1), ip(2), "::1".parse().unwrap()] };
         for bound in ["0.0.0.0:7", "127.0.0.1:8"] {
             let address = Multiaddr::tcp(bound.parse().unwrap());
-            let listener = hub.listen(&address, Box::new(|result| drop(result.unwrap()))).unwrap();
+            let (listener, _) = hub.listen(&address).unwrap();
             listeners.add(&hub, listener, bound.parse().unwrap(), ());
         }
-        let told = || std::mem::take(&mut *lock(&log.0));
+        let told = || -> Vec<String> {
+            let next = || match events.poll_next(Waker::noop()) {
+                Poll::Ready(Some((_, Event::Listening { address, .. }))) => Some(format!("+{address}")),
+                Poll::Ready(Some((_, Event::NotListening { address, .. }))) => Some(format!("-{address}")),
+                Poll::Ready(Some((_, other))) => Some(format!("{other:?}")),
+                _ => None,
+            };
+            std::iter::from_fn(next).filter(|word| word.starts_with(['+', '-'])).collect()
+        };
         assert_eq!(told(), ["+/ip4/192.0.2.1/tcp/7", "+/ip4/192.0.2.2/tcp/7", "+/ip4/127.0.0.1/tcp/8"]);
         listeners.found(&hub, vec![ip(2), ip(3)]);
         assert_eq!(told(), ["-/ip4/192.0.2.1/tcp/7", "+/ip4/192.0.2.3/tcp/7"]);

@@ -1,12 +1,12 @@
 //! What is logged, through `tracing` (feature `tracing`): one line for each event, with its peer, connection and reason as
 //! fields. Without the feature nothing is.
 
-use tidewire_core::PeerId;
-use tidewire_host::Action;
+use tidewire_core::{Multiaddr, PeerId};
+use tidewire_host::{Action, ConnectionId, Event};
 
 /// A node begins.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub fn start(peer: PeerId) {
+pub(crate) fn start(peer: PeerId) {
     #[cfg(feature = "tracing")]
     tracing::info!(%peer, "node started");
 }
@@ -18,6 +18,25 @@ pub fn listener_waits(error: &std::io::Error, pause: std::time::Duration) {
     tracing::warn!(%error, ?pause, "can't accept connections: trying again after a pause");
 }
 
+/// The application panicked when it was told of a connection, which is closed.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn hook_panicked(connection: ConnectionId, peer: Option<PeerId>, remote: &Multiaddr) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        %connection,
+        peer = peer.map(tracing::field::display),
+        %remote,
+        "a hook of the application panicked: connection closed"
+    );
+}
+
+/// The application panicked when it was told what happened.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn host_hook_panicked(event: &Event) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(?event, "a hook of the application panicked: the node goes on");
+}
+
 /// What the host does.
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn action(_: &Action) {}
@@ -26,7 +45,6 @@ pub(crate) fn action(_: &Action) {}
 #[cfg(feature = "tracing")]
 pub(crate) fn action(action: &Action) {
     use tidewire_connmgr::Event as Manager;
-    use tidewire_host::Event;
     use tracing::{debug, info, trace, warn};
     match action {
         Action::Refuse { connection, reason } => debug!(%connection, %reason, "connection refused"),
@@ -57,6 +75,12 @@ pub(crate) fn action(action: &Action) {
             }
             Event::IdentifyFailed { connection, peer, why } => {
                 debug!(%connection, %peer, reason = %why, "peer not identified");
+            }
+            Event::Upgraded { connection, peer, security, muxer, took, .. } => {
+                debug!(%connection, %peer, %security, ?muxer, ?took, "connection upgraded");
+            }
+            Event::StreamsRefused { connection, peer, protocol, reason, count } => {
+                debug!(%connection, %peer, %protocol, %reason, count, "streams refused");
             }
             Event::OpenFailed { open, peer, why } => debug!(%open, %peer, reason = %why, "stream not opened"),
             Event::Announced { addresses } => info!(?addresses, "announced addresses changed"),

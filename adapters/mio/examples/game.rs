@@ -132,14 +132,13 @@ impl Game {
             }
             // A connection that is over is kept as long as the application may read from it: let go of its streams.
             ManagerEvent::ConnectionClosed { connection, .. } => {
-                let said = self.friends.values().filter_map(|friend| friend.stream);
-                let gone: Vec<_> = said.chain(self.heard.keys().copied()).filter(|(at, _)| *at == connection).collect();
-                for (_, stream) in gone {
-                    self.hear(connection, stream);
-                    let now = self.driver.now();
-                    self.driver.solo_mut().leave(now, connection, stream);
-                    self.heard.remove(&(connection, stream));
+                let heard: Vec<_> = self.heard.keys().copied().filter(|(at, _)| *at == connection).collect();
+                for at in heard {
+                    self.hear(connection, at.1);
+                    self.heard.remove(&at);
                 }
+                let now = self.driver.now();
+                self.driver.solo_mut().leave_all(now, connection);
             }
             ManagerEvent::Disconnected { peer } => {
                 self.friends.remove(&peer);

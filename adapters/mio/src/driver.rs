@@ -19,7 +19,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_adapter::{Clock, dial_fault, expand, interfaces, is_exhausted, listener_waits};
+use tidewire_adapter::{
+    Clock, ListenError, connect, connected, dial_fault, expand, interfaces, is_exhausted, listen, listener_waits,
+};
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{Multiaddr, Time};
 use tidewire_host::solo::{Solo, SoloAction, SoloEvent};
@@ -174,9 +176,9 @@ impl Driver {
         while let Some(action) = self.solo.poll() {
             match action {
                 SoloAction::Listen { listener, address } => {
-                    let begun =
-                        self.listen(listener, &address).map_err(|why| format!("can't listen on {address}: {why}"));
-                    let _ = begun.or_else(|why| self.solo.listener_closed(self.clock.now(), listener, &why));
+                    if let Err(error) = self.listen(listener, &address) {
+                        let _ = self.solo.listener_closed(self.now(), listener, &error.to_string());
+                    }
                 }
                 SoloAction::Unlisten { listener } => {
                     self.listeners.remove(&listener).map(|(_, token)| self.names.remove(&token));
@@ -198,10 +200,12 @@ impl Driver {
         }
     }
 
-    fn listen(&mut self, listener: ListenerId, address: &Multiaddr) -> Result<(), Box<dyn std::error::Error>> {
-        let mut socket = net::listen(net::socket_addr(address)?)?;
-        let addresses = expand(socket.local_addr()?, &interfaces().unwrap_or_default());
-        let token = self.register(Name::Listener(listener), &mut socket)?;
+    fn listen(&mut self, listener: ListenerId, address: &Multiaddr) -> Result<(), ListenError> {
+        let mut socket = TcpListener::from_std(listen(address)?);
+        let failed = |error| ListenError::Bind { address: address.clone(), error };
+        let bound = socket.local_addr().map_err(failed)?;
+        let token = self.register(Name::Listener(listener), &mut socket).map_err(failed)?;
+        let addresses = expand(bound, &interfaces().unwrap_or_default());
         self.listeners.insert(listener, (socket, token));
         // One that is too many is not announced, and works all the same.
         addresses.iter().for_each(|address| drop(self.solo.listening(self.clock.now(), listener, address)));
@@ -244,7 +248,8 @@ impl Driver {
 
     fn dial(&mut self, dial: DialId, address: &Multiaddr, from: Option<&Multiaddr>) -> Result<(), DialFault> {
         let remote = net::socket_addr(address).map_err(|why| DialFault::Local(why.into()))?;
-        let mut socket = net::connect(remote, from.and_then(Multiaddr::port)).map_err(|error| dial_fault(&error))?;
+        let socket = connect(remote, from.and_then(Multiaddr::port)).map_err(|error| dial_fault(&error))?;
+        let mut socket = TcpStream::from_std(socket);
         let token = self.register(Name::Dial(dial), &mut socket).map_err(|error| dial_fault(&error))?;
         self.streams.insert(Name::Dial(dial), (socket, token));
         Ok(())
@@ -253,15 +258,11 @@ impl Driver {
     /// A dial is connected, or failed, or the operating system told nothing new.
     fn connected(&mut self, id: DialId) {
         let Some((socket, _)) = self.streams.get(&Name::Dial(id)) else { return };
-        let ends = match socket.take_error() {
-            Ok(None) => {
-                socket.peer_addr().and_then(|to| Ok((Multiaddr::tcp(socket.local_addr()?), Multiaddr::tcp(to))))
+        let dialed = match connected(socket) {
+            Ok(None) => return,
+            Ok(Some((local, remote))) => {
+                self.solo.dialed(self.now(), id, &Multiaddr::tcp(local), &Multiaddr::tcp(remote)).ok()
             }
-            Ok(Some(error)) | Err(error) => Err(error),
-        };
-        let dialed = match ends {
-            Ok((local, remote)) => self.solo.dialed(self.now(), id, &local, &remote).ok(),
-            Err(error) if error.kind() == ErrorKind::NotConnected => return,
             Err(error) => self.solo.dial_failed(self.now(), id, dial_fault(&error)).err().and(None),
         };
         let Some((socket, token)) = self.streams.remove(&Name::Dial(id)) else { return };

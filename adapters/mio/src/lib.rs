@@ -49,7 +49,8 @@
 //!
 //! # When a connection ends
 //! Its streams may still be read: what was received before is kept until they are read to their end or let go
-//! ([`Solo::leave`]). The example `game` does so.
+//! ([`Solo::leave`], [`Solo::leave_all`]). The example `game` does so. [`Solo::close`] closes one: at once, or when its streams are
+//! over.
 //!
 //! # When something runs out
 //! A listener that can't accept because no descriptors are left tries again after [`ACCEPT_PAUSE`];

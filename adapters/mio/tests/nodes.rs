@@ -11,6 +11,10 @@
 #[path = "support/descriptors.rs"]
 mod descriptors;
 
+#[path = "../../common/tests/shared/mod.rs"]
+mod shared;
+
+use shared::{ECHO, id, key, loopback};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,28 +25,15 @@ use std::time::{Duration, Instant};
 use tidewire_connmgr::By;
 use tidewire_connmgr::dial::GateRule;
 use tidewire_mio::{
-    CLOSE_TIMEOUT, Command, ConnectionId, DialOptions, Driver, Event, Input, Keypair, ListenerId, ManagerEvent,
-    Matcher, Multiaddr, OpenId, OpenOptions, PeerId, Protocol, Protocols, ReadStreamError, RequestId, RouteId, Seed,
-    Solo, SoloConfig, SoloEvent, StreamEvent, StreamId, Waker, WriteError, epoch, random_seed,
+    CLOSE_TIMEOUT, Command, ConnectionId, DialOptions, Driver, Event, Input, ListenerId, ManagerEvent, Matcher,
+    Multiaddr, OpenId, OpenOptions, PeerId, Protocols, ReadStreamError, RequestId, RouteId, Solo, SoloConfig,
+    SoloEvent, StreamEvent, StreamId, Waker, WriteError, epoch, random_seed,
 };
 
-const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
 /// More than a connection ever takes.
 const LIMIT: Duration = Duration::from_secs(20);
 
 type Stream = (ConnectionId, StreamId);
-
-fn key(n: u8) -> Keypair {
-    Keypair::from_seed(&Seed::new([n; 32]))
-}
-
-fn id(n: u8) -> PeerId {
-    key(n).peer_id()
-}
-
-fn any_port() -> Multiaddr {
-    "/ip4/127.0.0.1/tcp/0".parse().unwrap()
-}
 
 fn socket(address: &Multiaddr) -> SocketAddr {
     address.socket_addr().unwrap()
@@ -245,7 +236,7 @@ impl Other {
         let ((ends, end), (tell, told), (ready, up)) = (channel(), channel(), channel());
         let thread = thread::spawn(move || {
             let mut node = node();
-            ready.send((node.listen(&any_port()).unwrap(), node.driver.waker())).unwrap();
+            ready.send((node.listen(&loopback()).unwrap(), node.driver.waker())).unwrap();
             let kindly = loop {
                 node.turn(Duration::from_secs(60)).into_iter().for_each(|event| tell.send(event).unwrap_or_default());
                 if let Ok(kindly) = end.try_recv() {
@@ -308,7 +299,7 @@ fn a_stream_gives_back_more_than_any_buffer_holds() {
 fn both_ends_may_listen_and_open_streams() {
     let b = Other::new(2);
     let mut a = Node::new(1);
-    a.listen(&any_port()).unwrap();
+    a.listen(&loopback()).unwrap();
     a.connect(id(2), &b.address).unwrap();
     for n in 0..3 {
         let stream = a.open(id(2));
@@ -361,7 +352,7 @@ fn the_streams_of_a_connection_that_broke_are_told() {
 #[test]
 fn a_remote_that_half_closes_gets_the_answer_to_what_it_had_said() {
     let mut node = Node::new(1);
-    let address = node.listen(&any_port()).unwrap();
+    let address = node.listen(&loopback()).unwrap();
     let asking = thread::spawn(move || {
         let mut raw = TcpStream::connect(socket(&address)).unwrap();
         raw.write_all(b"\x13/multistream/1.0.0\n").unwrap();
@@ -438,7 +429,7 @@ fn a_dial_that_nobody_wants_any_more_lets_go_of_its_socket() {
 fn dials_leave_from_the_port_on_which_we_listen() {
     let other = Other::new(2);
     let mut node = Node::new(1);
-    let port = node.listen(&any_port()).unwrap().port();
+    let port = node.listen(&loopback()).unwrap().port();
     node.connect(id(2), &other.address).unwrap();
     let seen = other.until(|event| match event {
         SoloEvent::Host(Event::Manager(ManagerEvent::ConnectionOpened { remote, .. })) => Some(remote),
@@ -461,7 +452,7 @@ fn a_listener_on_all_interfaces_has_the_addresses_of_each() {
 fn what_can_t_be_listened_on_is_refused_with_the_reason() {
     let mut node = Node::new(1);
     let error = node.listen(&"/dns4/localhost/tcp/0".parse().unwrap()).unwrap_err();
-    assert!(error.contains("no resolver"), "{error}");
+    assert!(error.contains("a name can't be listened on"), "{error}");
     // Documentation addresses are nobody's.
     let error = node.listen(&"/ip4/192.0.2.1/tcp/0".parse().unwrap()).unwrap_err();
     assert!(error.contains("/ip4/192.0.2.1/tcp/0"), "{error}");
@@ -475,7 +466,7 @@ fn what_can_t_be_listened_on_is_refused_with_the_reason() {
 fn a_listener_that_is_closed_frees_its_port_and_keeps_its_connections() {
     let other = Other::new(2);
     let mut node = Node::new(1);
-    let address = node.listen(&any_port()).unwrap();
+    let address = node.listen(&loopback()).unwrap();
     node.connect(id(2), &other.address).unwrap();
     node.tell(|solo, now| solo.unlisten(now, ListenerId(1)).unwrap());
     node.until("its end", |event| match event {
@@ -492,7 +483,7 @@ fn a_listener_that_is_closed_frees_its_port_and_keeps_its_connections() {
 #[test]
 fn whoever_is_not_welcome_is_cut_off_at_once() {
     let mut node = Node::new(1);
-    let address = node.listen(&any_port()).unwrap();
+    let address = node.listen(&loopback()).unwrap();
     let rule = GateRule::Subnet([127, 0, 0, 0].into(), 8);
     node.tell(|solo, now| solo.command(now, Command::Deny { rule, why: "loopback".into() }).unwrap());
     let mut raw = TcpStream::connect(socket(&address)).unwrap();
@@ -510,7 +501,7 @@ fn a_remote_that_never_hangs_up_is_hung_up_on() {
     let mut config = SoloConfig::default();
     config.upgrade.timeout = Duration::from_millis(100);
     let mut node = Node::with(1, config);
-    let address = node.listen(&any_port()).unwrap();
+    let address = node.listen(&loopback()).unwrap();
     let mut raw = TcpStream::connect(socket(&address)).unwrap();
     raw.write_all(b"\x13/multistream/1.0.0\n").unwrap();
     node.wait("the connection", |driver| driver.sockets() == 2);
@@ -525,7 +516,7 @@ fn a_remote_that_never_hangs_up_is_hung_up_on() {
 #[test]
 fn a_turn_without_patience_returns_at_once_and_one_that_waits_costs_nothing() {
     let mut node = Node::new(1);
-    node.listen(&any_port()).unwrap();
+    node.listen(&loopback()).unwrap();
     let begun = Instant::now();
     for _ in 0..100 {
         assert_eq!(node.turn(Duration::ZERO), []);
@@ -596,4 +587,29 @@ fn a_waker_ends_a_turn_that_waits() {
     node.turn(LIMIT);
     assert!(begun.elapsed() < LIMIT / 4, "the driver's own timers are longer");
     waking.join().unwrap();
+}
+
+#[test]
+fn a_connection_that_is_closed_gracefully_ends_when_its_streams_do() {
+    let other = Other::new(2);
+    let mut client = Node::new(1);
+    let connection = client.connect(id(2), &other.address).unwrap();
+    let stream = client.open(id(2));
+    client.tell(|solo, now| solo.close(now, connection, true)).unwrap();
+    assert_eq!(client.ask(stream, &[7; 100_000]), [7; 100_000], "it goes on while it has a stream");
+    client.wait("the end", |driver| driver.sockets() == 0);
+    other.end(true);
+}
+
+#[test]
+fn who_lets_go_of_all_streams_of_a_connection_that_is_over_frees_it() {
+    let other = Other::new(2);
+    let mut client = Node::new(1);
+    let connection = client.connect(id(2), &other.address).unwrap();
+    let (_one, _two) = (client.open(id(2)), client.open(id(2)));
+    client.tell(|solo, now| solo.close(now, connection, false)).unwrap();
+    client.wait("the end", |driver| driver.sockets() == 0);
+    client.tell(|solo, now| solo.leave_all(now, connection));
+    assert!(client.driver.solo().link(connection).is_none());
+    other.end(true);
 }

@@ -60,21 +60,18 @@
 
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)] // sockets and threads need std in any case
 
-mod driver;
 mod main_thread;
 mod net;
 mod node;
-mod park;
 mod stream;
 mod wire;
 
-pub use driver::{Events, Notice};
 pub use net::TxtResolver;
-pub use node::{Inbound, Incoming, Listener, Node};
+pub use node::{Events, Inbound, Incoming, Listener, Node};
 pub use stream::Stream;
 pub use tidewire_adapter::{
-    ConnectError, Connected, Counters, ListenError, NodeConfig, NodeError, Observed, Observer, RequestError,
-    random_seed,
+    ConnectError, Connected, Counters, Handle, ListenError, NodeConfig, NodeError, Notice, Observed, Observer,
+    RequestError, random_seed,
 };
 
 // What every program needs, so that it names one crate.

@@ -1,56 +1,42 @@
-//! A node: listens, connects, opens streams, serves protocols.
+//! A node over threads: what it asks of others, waiting for the answers.
 
-use crate::driver::{Alive, Events, Runtime};
-use crate::main_thread::{self, Shared};
+use crate::main_thread::{self, Txt, spawn};
 use crate::net::TxtResolver;
 use crate::stream::Stream;
 use bytes::Bytes;
-use std::fmt;
-use std::io;
-use std::sync::mpsc::{Receiver, channel, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use tidewire_adapter::{
-    self as adapter, ConnectError, Connected, Counters, Done, Hub, ListenError, NodeConfig, NodeError, Observer,
-    RequestError, lock, random_seed, with_peer,
+    self as adapter, ConnectError, Connected, Handle, ListenError, NodeConfig, NodeError, Notice, Observer,
+    RequestError, block_on, lock, random_seed, wait,
 };
-use tidewire_connmgr::Explanation;
 use tidewire_connmgr::dial::DialOptions;
 use tidewire_core::{Keypair, Multiaddr, PeerId, Seed};
-use tidewire_host::addresses::Decision;
-use tidewire_host::{Command, ConnectionId, Host, Input, ListenerId, Misuse, OpenFailure, OpenOptions};
-use tidewire_multistream::{Matcher, Protocol, Protocols, RouteError, RouteId};
-use tidewire_upgrade::connection::Selection;
+use tidewire_host::{ListenerId, OpenFailure, OpenOptions};
+use tidewire_multistream::{Matcher, Protocol, Protocols, RouteError};
 
 /// A stream that a remote opened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Inbound {
-    /// Who opened it: proven.
-    pub peer: PeerId,
-    /// On which connection.
-    pub connection: ConnectionId,
-    /// What both ends speak on it.
-    pub protocol: Protocol,
-    /// The stream.
-    pub stream: Stream,
-}
+pub type Inbound = adapter::Inbound<Stream>;
 
-/// A whole libp2p node. A clone is another handle to the same; when the last one is dropped, the node is shut down.
+/// A whole libp2p node. A clone is another handle to the same; when the last one is dropped, the node is shut down. What doesn't
+/// wait for anyone is asked of its [`Handle`].
 ///
 /// It has a main thread, one for each listener and for each dial, and two for each connection. All calls may be made from any
 /// number of threads, but not from an [`Observer`]: those that wait would wait for ever.
-#[derive(Clone)]
-pub struct Node(Arc<Handle>);
+#[derive(Clone, Debug)]
+pub struct Node {
+    node: adapter::Node,
+    txt: Txt,
+}
 
-struct Handle {
-    hub: Arc<Hub>,
-    runtime: Arc<Runtime>,
-    txt: Arc<Mutex<Option<Arc<dyn TxtResolver>>>>,
-    request_timeout: Duration,
-    max_incoming: usize,
-    max_events: usize,
+impl Deref for Node {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.node
+    }
 }
 
 impl Node {
@@ -73,30 +59,14 @@ impl Node {
         seed: &Seed,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Node, NodeError> {
-        let (jobs, work) = channel();
-        let runtime = Arc::new(Runtime::new(jobs));
-        let max_dials = usize::try_from(config.host.manager.limits.pending_outbound).unwrap_or(usize::MAX);
-        let (request_timeout, max_incoming) = (config.request_timeout, config.max_incoming.max(1));
-        let (close_timeout, interfaces, max_events) = (config.close_timeout, config.interfaces, config.max_events);
-        let hub = Arc::new(Hub::new(config.into_hub(), keypair, seed, observer, runtime.clone())?);
-        let alive = Arc::new(Alive(runtime.clone()));
-        let txt = Arc::default();
-        let shared = Shared { hub: hub.clone(), close_timeout, txt, alive: Arc::downgrade(&alive) };
-        let txt = shared.txt.clone();
-        thread::Builder::new().name("tidewire-main".into()).spawn(move || {
-            main_thread::run(shared, &work, interfaces, max_dials);
-            drop(alive);
-        })?;
-        Ok(Node(Arc::new(Handle { hub, runtime, txt, request_timeout, max_incoming, max_events })))
-    }
-
-    fn hub(&self) -> &Arc<Hub> {
-        &self.0.hub
-    }
-
-    /// Who we are.
-    pub fn peer(&self) -> PeerId {
-        self.hub().peer()
+        let (give, jobs) = channel();
+        // Without a main thread the node is over.
+        let give = move |job| drop(give.send(job));
+        let (node, works) = adapter::Node::new(config, keypair, seed, observer, give)?;
+        let txt = Txt::default();
+        let asked = txt.clone();
+        spawn("main", move || main_thread::run(works, asked, &jobs))?;
+        Ok(Node { node, txt })
     }
 
     /// Listens on `/ip4/../tcp/PORT` or `/ip6/../tcp/PORT`; port 0 takes a free one, `0.0.0.0` and `::` stand for all of the
@@ -105,18 +75,13 @@ impl Node {
     /// # Errors
     /// The address is not of this kind, or the operating system refuses.
     pub fn listen(&self, address: &Multiaddr) -> Result<Listener, ListenError> {
-        let (done, listening) = answer();
-        let id = self.hub().listen(address, done)?;
-        let gone = |_| Err(ListenError::Closed { why: "the node is shut down".into() });
-        let addresses = listening.recv().unwrap_or_else(gone)?;
-        let addresses = addresses.into_iter().map(|address| with_peer(address, self.peer())).collect();
-        Ok(Listener { hub: self.hub().clone(), id, addresses })
+        block_on(self.node.listen(address)).map(Listener)
     }
 
     /// From now on `/dnsaddr/NAME` can be dialed: this one is asked for TXT records, for which the standard library has no
     /// resolver.
     pub fn resolve_txt(&self, resolver: Arc<dyn TxtResolver>) {
-        *lock(&self.0.txt) = Some(resolver);
+        *lock(&self.txt) = Some(resolver);
     }
 
     /// Connects to the peer that the address names, `/../p2p/ID`, unless there is a connection already.
@@ -124,8 +89,7 @@ impl Node {
     /// # Errors
     /// What was tried, and why it failed.
     pub fn connect(&self, address: &Multiaddr) -> Result<Connected, ConnectError> {
-        let peer = address.peer_id().ok_or_else(|| ConnectError::NoPeer { address: address.clone() })?;
-        self.connect_to(peer, std::slice::from_ref(address), DialOptions::default())
+        block_on(self.node.connect(address))
     }
 
     /// Connects to a peer at these addresses, and at those that are known of it. Takes no longer than the host's
@@ -139,23 +103,19 @@ impl Node {
         addresses: &[Multiaddr],
         options: DialOptions,
     ) -> Result<Connected, ConnectError> {
-        let (done, connected) = answer();
-        self.hub().connect(peer, addresses, options, done)?;
-        let connection = connected.recv().unwrap_or(Err(ConnectError::Stopped))?;
-        Ok(Connected { peer, connection })
+        block_on(self.node.connect_to(peer, addresses, options))
     }
 
     /// Opens a stream for the first of `protocols` that the peer speaks; dials if there is no connection. Takes no longer than
     /// [`OpenOptions::timeout`].
     ///
-    /// With [`Selection::Lazy`] and a single protocol it doesn't wait for the peer's answer: a refusal shows at the first read.
+    /// With [`Selection::Lazy`](crate::Selection::Lazy) and a single protocol it doesn't wait for the peer's answer:
+    /// [`Stream::negotiated`] does, and a refusal shows at the first read.
     ///
     /// # Errors
     /// There is no stream to be had, and why.
     pub fn open(&self, peer: PeerId, protocols: &Protocols, options: OpenOptions) -> Result<Stream, OpenFailure> {
-        let (done, opened) = answer();
-        self.hub().open(peer, protocols, options, done);
-        opened.recv().unwrap_or(Err(OpenFailure::Shutdown)).map(Stream::new)
+        block_on(self.node.open(peer, protocols, options)).map(Stream::new)
     }
 
     /// Asks a peer: opens a stream, writes, finishes, and reads the answer to its end, at most `max` bytes.
@@ -169,11 +129,7 @@ impl Node {
         question: &[u8],
         max: usize,
     ) -> Result<Bytes, RequestError> {
-        let (stream, until) = self.ask(peer, protocol, question, Selection::Lazy)?;
-        stream.read_all_until(until, max).map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge => RequestError::TooLong { max },
-            _ => self.failed(error),
-        })
+        self.within(self.node.request(peer, protocol, question, max))
     }
 
     /// Tells a peer something: opens a stream, writes, finishes. The peer has agreed to the protocol when this returns; whether it
@@ -182,34 +138,12 @@ impl Node {
     /// # Errors
     /// There is no stream, or it did not take everything in time.
     pub fn send(&self, peer: PeerId, protocol: Protocol, message: &[u8]) -> Result<(), RequestError> {
-        self.ask(peer, protocol, message, Selection::Plain).map(drop)
+        self.within(self.node.send(peer, protocol, message))
     }
 
-    fn ask(
-        &self,
-        peer: PeerId,
-        protocol: Protocol,
-        question: &[u8],
-        selection: Selection,
-    ) -> Result<(Stream, Option<Instant>), RequestError> {
-        let timeout = self.0.request_timeout;
-        let until = Instant::now().checked_add(timeout);
-        let mut options = OpenOptions::default();
-        (options.selection, options.timeout) = (selection, timeout);
-        let stream = self.open(peer, &protocol.into(), options).map_err(|error| match error {
-            OpenFailure::TimedOut { limited: false, .. } => RequestError::TimedOut { timeout },
-            error => RequestError::Open(error),
-        })?;
-        let asked = stream.write_all_until(until, question).and_then(|()| stream.shutdown());
-        asked.map_err(|error| self.failed(error))?;
-        Ok((stream, until))
-    }
-
-    fn failed(&self, error: io::Error) -> RequestError {
-        match error.kind() {
-            io::ErrorKind::TimedOut => RequestError::TimedOut { timeout: self.0.request_timeout },
-            _ => RequestError::Stream(error),
-        }
+    fn within<T>(&self, what: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
+        let timeout = self.request_timeout();
+        wait(Instant::now().checked_add(timeout), what).unwrap_or(Err(RequestError::TimedOut { timeout }))
     }
 
     /// Serves a protocol, in the place of who served it before, until the handle is dropped.
@@ -217,131 +151,50 @@ impl Node {
     /// # Errors
     /// The name doesn't fit the matcher.
     pub fn handle(&self, name: Protocol, matcher: Matcher) -> Result<Incoming, RouteError> {
-        let (give, streams) = sync_channel(self.0.max_incoming);
-        // Before anyone can ask for the route, its handler is there.
-        let mut handlers = lock(&self.0.runtime.handlers);
-        let (route, before) = self.hub().serve(name.clone(), matcher)?;
-        if let Some(handlers) = &mut *handlers {
-            handlers.insert(route, give);
-            before.map(|before| handlers.remove(&before));
-        }
-        drop(handlers);
-        Ok(Incoming { hub: self.hub().clone(), runtime: self.0.runtime.clone(), name, route, streams })
+        self.node.handle(name, matcher).map(Incoming)
     }
 
-    /// What happens from now on.
+    /// What happens from now on, to the end of the node.
     pub fn events(&self) -> Events {
-        self.0.runtime.watch(self.0.max_events)
-    }
-
-    /// A look at what the host knows. The whole node waits meanwhile.
-    pub fn host<R>(&self, look: impl FnOnce(&Host) -> R) -> R {
-        self.hub().host(look)
-    }
-
-    /// Says something about peers and connections.
-    ///
-    /// # Errors
-    /// It makes no sense; the error says why.
-    pub fn command(&self, command: Command) -> Result<(), Misuse> {
-        self.tell(Input::Manage(command))
-    }
-
-    /// A word for the host that has no call of its own here: externals, NAT, relays.
-    ///
-    /// # Errors
-    /// It makes no sense; the error says why.
-    pub fn tell(&self, input: Input) -> Result<(), Misuse> {
-        self.hub().tell(input)
-    }
-
-    /// Where we listen, with our peer id.
-    pub fn addresses(&self) -> Vec<Multiaddr> {
-        let listening = self.host(|host| host.advertise_inputs().listening);
-        listening.into_iter().map(|address| with_peer(address, self.peer())).collect()
-    }
-
-    /// Each address that might be announced, and why it is, or why not.
-    pub fn explain_addresses(&self) -> Vec<Decision> {
-        self.host(Host::explain_addresses)
-    }
-
-    /// Why a peer's connections would be closed, or would not.
-    pub fn explain_peer(&self, peer: &PeerId) -> Explanation {
-        self.host(|host| host.manager().explain(peer))
-    }
-
-    /// What was counted so far.
-    pub fn counters(&self) -> Counters {
-        self.hub().counters()
-    }
-
-    /// How many buffers of 256 KiB its connections hold right now. An idle connection holds none.
-    pub fn buffers_in_use(&self) -> usize {
-        self.hub().pool().lent()
+        Events(self.node.events())
     }
 
     /// Closes everything. Returns when all threads of connections and listeners are over: the remotes were told, the ports are
     /// free.
     pub fn shutdown(&self) {
-        self.hub().shutdown();
-        self.0.runtime.wait();
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.hub.shutdown();
-    }
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("peer", &self.peer()).finish_non_exhaustive()
+        block_on(self.node.shutdown());
     }
 }
 
 /// A listener of a node. Dropping it changes nothing.
 #[derive(Clone, Debug)]
-pub struct Listener {
-    hub: Arc<Hub>,
-    id: ListenerId,
-    addresses: Vec<Multiaddr>,
-}
+pub struct Listener(adapter::Listener);
 
 impl Listener {
     /// The host's name for it.
     pub fn id(&self) -> ListenerId {
-        self.id
+        self.0.id()
     }
 
     /// The addresses that it had at the beginning, with our peer id.
     pub fn addresses(&self) -> &[Multiaddr] {
-        &self.addresses
+        self.0.addresses()
     }
 
     /// Listens no more; connections go on. Returns when the port is free.
     pub fn close(self) {
-        let (done, closed) = answer();
-        self.hub.unlisten(self.id, done);
-        // The node is over: so is the listener.
-        let _ = closed.recv();
+        block_on(self.0.close());
     }
 }
 
 /// The streams of a protocol that we serve. Dropped, it is served no more.
-pub struct Incoming {
-    hub: Arc<Hub>,
-    runtime: Arc<Runtime>,
-    name: Protocol,
-    route: RouteId,
-    streams: Receiver<adapter::Inbound>,
-}
+#[derive(Debug)]
+pub struct Incoming(adapter::Incoming);
 
 impl Incoming {
     /// The next stream, waited for at most so long. `None`: there was none, or there will be none any more.
     pub fn next_within(&mut self, limit: Duration) -> Option<Inbound> {
-        self.streams.recv_timeout(limit).ok().map(Inbound::new)
+        Some(wait(Instant::now().checked_add(limit), self.0.next())??.map(Stream::new))
     }
 }
 
@@ -350,33 +203,26 @@ impl Iterator for Incoming {
     type Item = Inbound;
 
     fn next(&mut self) -> Option<Inbound> {
-        self.streams.recv().ok().map(Inbound::new)
+        self.next_within(Duration::MAX)
     }
 }
 
-impl Inbound {
-    fn new(inbound: adapter::Inbound) -> Inbound {
-        let adapter::Inbound { peer, connection, protocol, stream } = inbound;
-        Inbound { peer, connection, protocol, stream: Stream::new(stream) }
+/// What happens, in the order of the happenings.
+#[derive(Debug)]
+pub struct Events(adapter::Events);
+
+impl Events {
+    /// The next one, waited for at most so long. `None`: there was none, or the node is over.
+    pub fn next_within(&mut self, limit: Duration) -> Option<Notice> {
+        wait(Instant::now().checked_add(limit), self.0.next())?
     }
 }
 
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        self.hub.unserve(&self.name, self.route);
-        lock(&self.runtime.handlers).as_mut().map(|handlers| handlers.remove(&self.route));
-    }
-}
+/// Waits for the next one. `None`: the node is over, and that was the last one.
+impl Iterator for Events {
+    type Item = Notice;
 
-impl fmt::Debug for Incoming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("name", &self.name).finish_non_exhaustive()
+    fn next(&mut self) -> Option<Notice> {
+        self.next_within(Duration::MAX)
     }
-}
-
-/// Where the hub says what came of a call, and where the caller waits for it.
-fn answer<T: Send + 'static>() -> (Done<T>, Receiver<T>) {
-    let (give, answer) = channel();
-    // Without a caller it is of no matter.
-    (Box::new(move |result| drop(give.send(result))), answer)
 }

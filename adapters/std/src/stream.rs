@@ -1,13 +1,11 @@
 //! A stream: bytes both ways, each way finished by itself.
 
-use crate::park::block;
 use bytes::{Bytes, BytesMut};
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
-use tidewire_adapter::{self as adapter, lock};
+use std::time::Duration;
+use tidewire_adapter::{self as adapter, Turns, gather, lock};
 use tidewire_host::{ConnectionId, StreamId};
 use tidewire_multistream::Protocol;
 
@@ -19,31 +17,24 @@ use tidewire_multistream::Protocol;
 ///
 /// The errors of reading and writing hold a [`ReadStreamError`](crate::ReadStreamError) and a
 /// [`WriteError`](crate::WriteError): [`io::Error::get_ref`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Stream(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     id: StreamId,
     connection: ConnectionId,
     protocol: Protocol,
     /// `None`: we have reset it. Locked for one call at a time.
     stream: Mutex<Option<adapter::Stream>>,
-    read: Way,
-    write: Way,
-}
-
-/// One direction.
-#[derive(Default)]
-struct Way {
-    /// Locked by whoever waits here.
-    turn: Mutex<()>,
-    timeout: Mutex<Option<Duration>>,
+    read: Turns,
+    write: Turns,
 }
 
 impl Stream {
     pub(crate) fn new(stream: adapter::Stream) -> Stream {
         let (id, connection, protocol) = (stream.id(), stream.connection(), stream.protocol().clone());
-        let (read, write) = (Way::default(), Way::default());
+        let (read, write) = (Turns::default(), Turns::default());
         Stream(Arc::new(Inner { id, connection, protocol, stream: Mutex::new(Some(stream)), read, write }))
     }
 
@@ -58,9 +49,19 @@ impl Stream {
     }
 
     /// What both ends speak on it. Of a single protocol that was proposed with [`Selection::Lazy`](crate::Selection::Lazy),
-    /// the remote may not have said yet whether it does: reading tells.
+    /// the remote may not have said yet whether it does: [`negotiated`](Stream::negotiated) waits for that.
     pub fn protocol(&self) -> &Protocol {
         &self.0.protocol
+    }
+
+    /// Waits until it is known whether the remote speaks the protocol: one that was proposed with
+    /// [`Selection::Lazy`](crate::Selection::Lazy); any other is known already.
+    ///
+    /// # Errors
+    /// The remote refused the protocol ([`io::ErrorKind::Unsupported`]), or the stream was reset, the connection is over, or the
+    /// time for a read.
+    pub fn negotiated(&self) -> io::Result<()> {
+        self.wait(&self.0.read, adapter::Stream::poll_negotiated)
     }
 
     /// The next piece, as it arrived and without a copy. `None`: the remote finished.
@@ -68,7 +69,7 @@ impl Stream {
     /// # Errors
     /// The protocol was refused, the stream was reset, the connection is over, or the time; what came before was read.
     pub fn read_chunk(&self) -> io::Result<Option<Bytes>> {
-        self.chunk(None)
+        self.wait(&self.0.read, adapter::Stream::poll_chunk).map(|chunk| chunk.map(BytesMut::freeze))
     }
 
     /// All that comes until the remote finishes, at most `max` bytes.
@@ -76,7 +77,11 @@ impl Stream {
     /// # Errors
     /// As [`read_chunk`](Stream::read_chunk); [`io::ErrorKind::FileTooLarge`]: there was more.
     pub fn read_all(&self, max: usize) -> io::Result<Bytes> {
-        self.read_all_until(None, max)
+        let mut all = BytesMut::new();
+        while let Some(chunk) = self.read_chunk()? {
+            gather(&mut all, &chunk, max)?;
+        }
+        Ok(all.freeze())
     }
 
     /// Says that we send no more; reading goes on. Again: nothing.
@@ -98,79 +103,35 @@ impl Stream {
     /// How long a read may wait before it fails with [`io::ErrorKind::TimedOut`]; the stream is as good as before. `None`, the
     /// default: for ever.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
-        *lock(&self.0.read.timeout) = timeout;
+        self.0.read.set_limit(timeout);
     }
 
     /// The same for a write.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
-        *lock(&self.0.write.timeout) = timeout;
-    }
-
-    pub(crate) fn read_all_until(&self, until: Option<Instant>, max: usize) -> io::Result<Bytes> {
-        let mut all = BytesMut::new();
-        while let Some(chunk) = self.chunk(until)? {
-            if chunk.len() > max - all.len() {
-                let why = format!("more than {max} bytes came, which is the most that was wanted");
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-            }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all.freeze())
-    }
-
-    pub(crate) fn write_all_until(&self, until: Option<Instant>, mut data: &[u8]) -> io::Result<()> {
-        while !data.is_empty() {
-            let count = self.write_some(until, data)?;
-            data = data.get(count..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    fn chunk(&self, until: Option<Instant>) -> io::Result<Option<Bytes>> {
-        let chunk = self.wait(&self.0.read, until, adapter::Stream::poll_chunk)?;
-        Ok(chunk.map(BytesMut::freeze))
-    }
-
-    fn write_some(&self, until: Option<Instant>, data: &[u8]) -> io::Result<usize> {
-        self.wait(&self.0.write, until, |stream, waker| stream.poll_write(waker, data))
+        self.0.write.set_limit(timeout);
     }
 
     fn wait<T>(
         &self,
-        way: &Way,
-        until: Option<Instant>,
+        turns: &Turns,
         mut poll: impl FnMut(&mut adapter::Stream, &Waker) -> Poll<io::Result<T>>,
     ) -> io::Result<T> {
-        let until = until.or_else(|| Instant::now().checked_add((*lock(&way.timeout))?));
-        let _turn = lock(&way.turn);
-        let done = block(until, |waker| match lock(&self.0.stream).as_mut() {
+        turns.wait(|waker| match lock(&self.0.stream).as_mut() {
             Some(stream) => poll(stream, waker),
             None => Poll::Ready(Err(gone())),
-        });
-        done.unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "the stream's timeout is over")))
+        })
     }
 }
 
 impl Read for &Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        self.wait(&self.0.read, None, |stream, waker| {
-            stream.poll_read(waker, |rest| {
-                let count = rest.len().min(buf.len());
-                if let (Some(to), Some(from)) = (buf.get_mut(..count), rest.get(..count)) {
-                    to.copy_from_slice(from);
-                }
-                count
-            })
-        })
+        self.wait(&self.0.read, |stream, waker| stream.poll_fill(waker, buf))
     }
 }
 
 impl Write for &Stream {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(None, data)
+        self.wait(&self.0.write, |stream, waker| stream.poll_write(waker, data))
     }
 
     /// Does nothing: what was written is on its way.
@@ -192,12 +153,6 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("id", &self.id()).field("protocol", self.protocol()).finish_non_exhaustive()
     }
 }
 

@@ -7,16 +7,13 @@
 //! ```
 //! The reader never writes, so two ends that both write as much as they can always hear each other.
 
-use crate::park::Parker;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
-use tidewire_adapter::{Buffer, Hub, Line, Observed, Turned, Watch, lock};
+use tidewire_adapter::{Buffer, Hub, Line, Parker, Turned, Works, is_pause, lock};
 
 /// No more is read while this many bytes wait in `rx`: the machine waits for room to answer.
 const MAX_RX: usize = 128 * 1024;
@@ -27,37 +24,27 @@ const READ: (usize, usize) = (4 * 1024, 64 * 1024);
 /// How long a write to a socket that takes nothing may keep the writer from looking at the deadline.
 const JAMMED: Duration = Duration::from_millis(100);
 
-/// Drives a connection to its end, with this thread and a second one. A closed one may take `limit` to send what is left,
-/// and to hear that the remote closed too.
-pub(crate) fn run(hub: &Hub, line: &Arc<Line>, socket: &TcpStream, limit: Duration) {
+/// Drives a connection to its end, with this thread and a second one. A closed one may take [`Works::close_timeout`] to send what
+/// is left, and to hear that the remote closed too.
+pub(crate) fn run(works: &Works, line: &Arc<Line>, socket: &TcpStream) {
+    let (hub, limit): (&Hub, _) = (&works.hub, works.close_timeout);
     let writer = Parker::new();
-    let wire = Wire {
-        watch: hub.watch(line.connection()),
-        waker: writer.clone().into(),
-        inbox: Mutex::default(),
-        changed: Condvar::new(),
-        sent: AtomicU64::new(0),
-        received: AtomicU64::new(0),
-        hub,
-        line,
-        socket,
-        writer,
-        limit,
-    };
+    let (waker, inbox, changed) = (writer.clone().into(), Mutex::default(), Condvar::new());
+    let wire = Wire { hub, line, socket, limit, writer, waker, inbox, changed };
     thread::scope(|scope| {
         let name = format!("tidewire-{}-in", line.connection().0);
         let begun = socket
-            .set_write_timeout(Some(JAMMED))
-            .and_then(|()| thread::Builder::new().name(name).spawn_scoped(scope, || wire.guarded(Wire::read)));
+            .set_nonblocking(false)
+            .and_then(|()| socket.set_write_timeout(Some(JAMMED)))
+            .and_then(|()| thread::Builder::new().name(name).spawn_scoped(scope, || wire.read()));
         match begun {
-            Ok(_) => wire.guarded(Wire::write),
+            Ok(_) => wire.write(),
             Err(error) => line.broken(hub, &error.to_string()),
         }
         // The reader comes to its end, if it did not before.
         wire.hang_up();
     });
-    let (sent, received) = (wire.sent.into_inner(), wire.received.into_inner());
-    wire.watch.tell(|| Observed::Done { sent, received });
+    line.done();
 }
 
 struct Wire<'a> {
@@ -69,11 +56,8 @@ struct Wire<'a> {
     waker: Waker,
     /// Locked while one of both threads is at the line.
     inbox: Mutex<Inbox>,
-    /// The inbox got emptier, or one of its words turned true.
+    /// The inbox got emptier, or the line is over.
     changed: Condvar,
-    sent: AtomicU64,
-    received: AtomicU64,
-    watch: Watch,
 }
 
 #[derive(Default)]
@@ -91,21 +75,6 @@ struct Inbox {
 }
 
 impl Wire<'_> {
-    /// A hook that panics ends this connection, and nothing else.
-    fn guarded(&self, work: fn(&Self)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            let mut inbox = lock(&self.inbox);
-            // If it panics again, at this too: that was it.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.line.broken(self.hub, "a hook of the application panicked")));
-            (inbox.over, inbox.done) = (true, true);
-            inbox.tidy();
-            drop(inbox);
-            self.hang_up();
-            self.waker.wake_by_ref();
-            self.changed.notify_all();
-        }
-    }
-
     fn hang_up(&self) {
         // Of a socket that is broken already nothing is wanted.
         let _ = self.socket.shutdown(Shutdown::Both);
@@ -116,11 +85,7 @@ impl Wire<'_> {
         let fault = loop {
             match self.read_some(&mut want) {
                 Ok(0) => break None,
-                Ok(count) => {
-                    self.received.fetch_add(count as u64, Relaxed);
-                    self.hub.traffic().received.fetch_add(count as u64, Relaxed);
-                    self.watch.tell(|| Observed::Received(count));
-                }
+                Ok(count) => self.line.received(self.hub, count),
                 Err(error) if is_pause(&error) => continue,
                 Err(error) => break Some(error.to_string()),
             }
@@ -140,7 +105,7 @@ impl Wire<'_> {
         }
         self.hear(&mut inbox);
         inbox.done = true;
-        self.changed.notify_all();
+        self.waker.wake_by_ref();
     }
 
     fn read_some(&self, want: &mut usize) -> io::Result<usize> {
@@ -149,12 +114,8 @@ impl Wire<'_> {
             return Ok(0);
         }
         let mut rx = std::mem::take(&mut lock(&self.inbox).rx);
-        rx.make_room(*want, self.hub.pool());
-        let before = rx.bytes.len();
-        rx.bytes.resize(before + *want, 0);
-        let result = { self.socket }.read(rx.bytes.get_mut(before..).unwrap_or_default());
+        let result = rx.read_from(self.socket, *want, self.hub.pool());
         let count = *result.as_ref().unwrap_or(&0);
-        rx.bytes.truncate(before + count);
         *want = if count == *want { READ.1.min(count * 2) } else { READ.0.max(count.next_power_of_two()) };
         lock(&self.inbox).rx = rx;
         result
@@ -176,7 +137,7 @@ impl Wire<'_> {
     }
 
     fn write(&self) {
-        let (mut tx, mut written) = (Buffer::default(), 0);
+        let mut tx = Buffer::default();
         let turned = loop {
             let deadline = match self.turn(&mut tx) {
                 Turned::Wait(deadline) => deadline,
@@ -186,11 +147,11 @@ impl Wire<'_> {
                 tx.rest();
                 self.writer.wait((!deadline.is_never()).then(|| self.hub.clock().instant(deadline)));
             } else {
-                self.send(&mut tx, &mut written);
+                self.send(&mut tx);
             }
         };
         if turned == Turned::Over {
-            self.finish(&mut tx, &mut written);
+            self.finish(&mut tx);
         }
     }
 
@@ -205,47 +166,32 @@ impl Wire<'_> {
     }
 
     /// Sends some of it, or waits a moment for a socket that takes nothing.
-    fn send(&self, tx: &mut Buffer, written: &mut usize) {
-        match { self.socket }.write(tx.bytes.get(*written..).unwrap_or_default()) {
+    fn send(&self, tx: &mut Buffer) {
+        match { self.socket }.write(tx.unsent()) {
             Ok(count @ 1..) => {
-                *written += count;
-                self.sent.fetch_add(count as u64, Relaxed);
-                self.hub.traffic().sent.fetch_add(count as u64, Relaxed);
-                self.watch.tell(|| Observed::Sent(count));
+                tx.advance(count);
+                self.line.sent(self.hub, count);
             }
             Err(error) if is_pause(&error) => {}
-            Ok(_) => self.deaf(tx, &ErrorKind::WriteZero.into()),
-            Err(error) => self.deaf(tx, &error),
+            broken => {
+                // What the remote said before is still read, and the reader comes to the end now.
+                let error = broken.err().unwrap_or_else(|| ErrorKind::WriteZero.into());
+                lock(&self.inbox).fault.get_or_insert(error.to_string());
+                tx.advance(usize::MAX);
+                self.hang_up();
+            }
         }
-        if *written >= tx.bytes.len() {
-            tx.bytes.clear();
-            *written = 0;
-        }
-    }
-
-    /// The remote takes no more. What it said before is still read, and the reader comes to the end now.
-    fn deaf(&self, tx: &mut Buffer, error: &io::Error) {
-        lock(&self.inbox).fault.get_or_insert(error.to_string());
-        tx.bytes.clear();
-        self.hang_up();
     }
 
     /// Sends what is left, says that no more comes, and waits for the remote to do the same: closing a socket with unread
     /// bytes in it would make the operating system throw away what the remote has not read.
-    fn finish(&self, tx: &mut Buffer, written: &mut usize) {
+    fn finish(&self, tx: &mut Buffer) {
         let until = Instant::now() + self.limit;
         while !tx.bytes.is_empty() && Instant::now() < until {
-            self.send(tx, written);
+            self.send(tx);
         }
         let _ = self.socket.shutdown(Shutdown::Write);
-        let mut inbox = lock(&self.inbox);
-        while !inbox.done {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            inbox = self.changed.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        while !lock(&self.inbox).done && self.writer.wait(Some(until)) {}
     }
 }
 
@@ -256,10 +202,4 @@ impl Inbox {
             self.rx = Buffer::default();
         }
     }
-}
-
-fn is_pause(error: &io::Error) -> bool {
-    // A write that takes too long is `TimedOut` on Windows; elsewhere that is a connection that broke.
-    let waits = error.kind() == ErrorKind::TimedOut && cfg!(windows);
-    waits || matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
 }

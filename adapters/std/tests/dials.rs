@@ -17,8 +17,7 @@ use support::*;
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::DialFault;
 use tidewire_std::{
-    Command, ConnectError, DialOptions, Event, Events, Multiaddr, NodeConfig, OpenFailure, OpenOptions, Protocols,
-    TxtResolver,
+    Command, ConnectError, DialOptions, Multiaddr, NodeConfig, OpenFailure, OpenOptions, Protocols, TxtResolver,
 };
 
 #[test]
@@ -211,26 +210,18 @@ fn a_shutdown_ends_who_waits_to_be_connected() {
     soon(move || waiting.join().unwrap());
 }
 
-/// Where the next connection comes from.
-fn remote(events: &mut Events) -> Option<u16> {
-    event(events, |event| match event {
-        Event::Manager(connmgr::Event::ConnectionOpened { remote, .. }) => Some(remote.port()),
-        _ => None,
-    })
-}
-
 #[test]
 fn a_dial_leaves_from_the_port_on_which_we_listen() {
     let (a, b) = (node(1), node(2));
     let (from, to) = (listen(&a), listen(&b));
     let mut events = b.events();
     a.connect(&to).unwrap();
-    assert_eq!(remote(&mut events), from.port());
+    assert_eq!(event(&mut events, of_remote).port(), from.port());
     // A second one between the same two ports can't be: it leaves from another.
     let mut new = DialOptions::default();
     new.new = true;
     a.connect_to(id(2), &[to], new).unwrap();
-    assert_ne!(remote(&mut events), from.port());
+    assert_ne!(event(&mut events, of_remote).port(), from.port());
 }
 
 #[test]
@@ -241,5 +232,5 @@ fn ports_are_not_reused_where_that_is_not_wanted() {
     let from = listen(&a);
     let mut events = b.events();
     a.connect(&listen(&b)).unwrap();
-    assert_ne!(remote(&mut events), from.port());
+    assert_ne!(event(&mut events, of_remote).port(), from.port());
 }

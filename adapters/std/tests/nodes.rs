@@ -16,18 +16,10 @@ use std::time::{Duration, Instant};
 use support::*;
 use tidewire_connmgr as connmgr;
 use tidewire_std::{
-    Command, DialOptions, Event, Events, ListenError, Matcher, Multiaddr, Node, NodeConfig, Notice, Observed, Observer,
-    OpenFailure, OpenOptions, PeerId, Progress, SecurityKind, random_seed,
+    Command, DialOptions, Event, ListenError, Matcher, Multiaddr, Node, NodeConfig, Notice, Observed, OpenFailure,
+    OpenOptions, Progress, SecurityKind,
 };
 use tidewire_upgrade::security::psk::PreSharedKey;
-
-/// Within 5 s one hears from this peer that it serves ECHO: when it asks, or a second later when it is told.
-fn identified(events: &mut Events, who: PeerId) {
-    event(events, |event| match event {
-        Event::Identified { peer, identity, .. } => (peer == who && identity.protocols.contains(&ECHO)).then_some(()),
-        _ => None,
-    });
-}
 
 #[test]
 fn two_nodes_connect_identify_and_ping_each_other() {
@@ -37,8 +29,8 @@ fn two_nodes_connect_identify_and_ping_each_other() {
     let (mut events, mut theirs) = (a.events(), b.events());
     let connected = a.connect(&listen(&b)).unwrap();
     assert_eq!(connected.peer, id(2));
-    identified(&mut events, id(2));
-    identified(&mut theirs, id(1));
+    event(&mut events, of_echo(id(2)));
+    event(&mut theirs, of_echo(id(1)));
     until(|| a.host(|host| host.manager().connection(connected.connection).is_some_and(|view| view.rtt.is_some())));
     assert!(a.counters().identified > 0 && a.counters().peers == 1);
 }
@@ -62,7 +54,7 @@ fn what_can_t_be_listened_on_is_refused_with_the_reason() {
 }
 
 #[test]
-fn events_come_in_order_and_end_with_the_node() {
+fn events_come_in_order_and_end_with_the_node_behind_the_last_one() {
     let (a, b, _talks) = pair();
     let (c, mut events) = (node(3), b.events());
     c.connect(&b.addresses()[0]).unwrap();
@@ -82,7 +74,10 @@ fn events_come_in_order_and_end_with_the_node() {
     assert_eq!(seen, ["connected", "opened", "closed", "disconnected"]);
     assert_eq!(a.counters().peers, 1, "the others are unaffected");
     b.shutdown();
-    soon(move || events.by_ref().count());
+    let all: Vec<_> = soon(move || events.collect());
+    let closed = |notice: &Notice| matches!(notice, Notice::Event(event) if of_closed(event.clone()).is_some());
+    let unlistened = |notice: &Notice| matches!(notice, Notice::Event(Event::ListenerClosed { .. }));
+    assert!(all.iter().any(closed) && all.iter().any(unlistened), "{all:?}");
     assert!(b.events().next().is_none());
 }
 
@@ -169,11 +164,7 @@ fn a_peer_that_is_kept_alive_is_dialed_again_when_it_was_lost() {
     let mut events = a.events();
     until(|| b.counters().peers == 1);
     b.command(Command::Disconnect { peer: id(1), why: "a test".into() }).unwrap();
-    let connected = |event| match event {
-        Event::Manager(connmgr::Event::Connected { peer }) => Some(peer),
-        _ => None,
-    };
-    assert_eq!(event(&mut events, connected), id(2));
+    assert_eq!(event(&mut events, of_connected), id(2));
 }
 
 #[test]
@@ -199,8 +190,11 @@ fn jam(a: &Node) {
     thread::scope(|scope| {
         for _ in 0..60 {
             scope.spawn(|| {
-                let Ok(mut stream) = a.open(id(2), &ECHO.into(), OpenOptions::default()) else { return };
-                stream.set_write_timeout(Some(Duration::from_millis(300)));
+                // On a connection that is jammed already there is no stream either.
+                let (patience, mut options) = (Duration::from_millis(300), OpenOptions::default());
+                options.timeout = patience;
+                let Ok(mut stream) = a.open(id(2), &ECHO.into(), options) else { return };
+                stream.set_write_timeout(Some(patience));
                 while stream.write(&[0; 65536]).is_ok() {}
             });
         }
@@ -388,20 +382,10 @@ fn a_denied_peer_is_refused_and_counted() {
     until(|| b.counters().refused.get("denied") == Some(&1));
 }
 
-/// Panics when a peer is known.
-struct Panics;
-
-impl Observer for Panics {
-    fn event(&self, _: u64, event: &Observed) {
-        assert!(!matches!(event, Observed::Progress(Progress::Peer(_))), "a mistake in the application");
-    }
-}
-
 #[test]
 fn a_hook_that_panics_ends_its_connection_and_not_the_node() {
-    let panics = Some(std::sync::Arc::new(Panics) as _);
-    let b = Node::observed(NodeConfig::default(), key(2), &random_seed().unwrap(), panics).unwrap();
-    let _echo = b.handle(ECHO, Matcher::Exact).unwrap();
+    let b =
+        observed(2, NodeConfig::default(), Panics::at(|event| matches!(event, Observed::Progress(Progress::Peer(_)))));
     let address = listen(&b);
     let a = node(1);
     let mut events = a.events();
@@ -409,6 +393,37 @@ fn a_hook_that_panics_ends_its_connection_and_not_the_node() {
         closed(&mut events);
     }
     until(|| b.counters().pending == 0);
-    assert!(!b.addresses().is_empty() && TcpStream::connect(address.socket_addr().unwrap()).is_ok());
+    assert_eq!(node(3).connect(&address).unwrap().peer, id(2));
     soon(move || b.shutdown());
+}
+
+#[test]
+fn a_hook_that_panics_at_a_new_connection_does_not_end_the_listener() {
+    let b = observed(2, NodeConfig::default(), Panics::at(|event| matches!(event, Observed::Connected(_))));
+    let address = listen(&b);
+    node(1).connect(&address).unwrap_err();
+    until(|| b.counters().pending == 0);
+    assert_eq!(node(3).connect(&address).unwrap().peer, id(2));
+    until(|| b.counters().opened_inbound == 1);
+    soon(move || b.shutdown());
+}
+
+#[test]
+fn a_hook_that_panics_at_a_new_connection_fails_the_dial_and_not_the_next() {
+    let a = observed(1, NodeConfig::default(), Panics::at(|event| matches!(event, Observed::Connected(_))));
+    let (b, c) = (node(2), node(3));
+    let (dialing, address) = (a.clone(), listen(&b));
+    let error = soon(move || dialing.connect(&address)).unwrap_err();
+    assert!(error.to_string().contains("a hook of the application panicked"), "{error}");
+    assert_eq!(a.counters().pending, 0);
+    assert_eq!(a.connect(&listen(&c)).unwrap().peer, id(3));
+}
+
+#[test]
+fn a_hook_that_panics_at_an_event_takes_it_from_nobody_else() {
+    let b = observed(2, NodeConfig::default(), Panics::at_host(|event| of_connected(event.clone()).is_some()));
+    let (a, mut events) = (node(1), b.events());
+    a.connect(&listen(&b)).unwrap();
+    assert_eq!(event(&mut events, of_connected), id(1));
+    round_trip(&open(&a, ECHO), 1000, 0);
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use support::*;
 use tidewire_host::link::OpenFault;
 use tidewire_std::{
-    By, Matcher, MuxerKind, NodeConfig, OpenFailure, OpenOptions, Protocol, Protocols, ReadStreamError, RequestError,
-    WriteError,
+    By, DialOptions, Matcher, MuxerKind, NodeConfig, OpenFailure, OpenOptions, Protocol, Protocols, ReadStreamError,
+    RequestError, WriteError,
 };
 
 #[test]
@@ -165,6 +165,80 @@ fn a_lazy_refusal_shows_at_the_first_read() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(matches!(inner::<ReadStreamError>(&error), ReadStreamError::Negotiation(_)));
     assert!(stream.write_all(b"too late").is_err() && stream.shutdown().is_err());
+}
+
+#[test]
+fn whether_the_remote_speaks_a_lazy_protocol_can_be_waited_for() {
+    let (a, _b, mut talks) = pair();
+    let mut agreed = open(&a, TALK);
+    agreed.negotiated().unwrap();
+    agreed.negotiated().unwrap();
+    agreed.write_all(b"x").unwrap();
+    // What both ends knew from the beginning is known at once.
+    let inbound = talks.next().unwrap().stream;
+    inbound.negotiated().unwrap();
+    a.open(id(2), &ECHO.into(), plain()).unwrap().negotiated().unwrap();
+    // Nothing of what follows is taken away.
+    assert_eq!(inbound.read_chunk().unwrap().unwrap(), "x");
+}
+
+#[test]
+fn who_waits_for_a_protocol_that_is_refused_learns_why() {
+    let (a, _b, _talks) = pair();
+    let error = open(&a, NOPE).negotiated().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(matches!(inner::<ReadStreamError>(&error), ReadStreamError::Negotiation(_)), "{error}");
+    assert!(error.to_string().contains("/nope"), "{error}");
+}
+
+#[test]
+fn who_waits_for_a_protocol_hears_of_the_connections_end() {
+    let (a, b) = (node(1), node(2));
+    let proxy = Proxy::new(&listen(&b));
+    a.connect(&proxy.address).unwrap();
+    proxy.silence();
+    let stream = open(&a, ECHO);
+    stream.set_read_timeout(Some(Duration::from_millis(20)));
+    assert_eq!(stream.negotiated().unwrap_err().kind(), ErrorKind::TimedOut, "it is not known yet");
+    stream.set_read_timeout(None);
+    let waiting = thread::spawn(move || stream.negotiated().unwrap_err());
+    proxy.cut();
+    let error = soon(move || waiting.join().unwrap());
+    assert_eq!(inner::<ReadStreamError>(&error), ReadStreamError::Closed);
+}
+
+#[test]
+fn each_open_is_answered_once_also_when_its_connection_ends_meanwhile() {
+    // Who is not told of another address dials through the proxy only.
+    let mut quiet = NodeConfig::default();
+    quiet.host.identify = false;
+    let (a, log) = watched(1, quiet.clone());
+    let b = node_with(2, quiet);
+    let (proxy, mut failed) = (Proxy::new(&listen(&b)), 0);
+    for round in 0..12_u64 {
+        let mut new = DialOptions::default();
+        new.forced = true;
+        a.connect_to(id(2), std::slice::from_ref(&proxy.address), new).unwrap();
+        let opening: Vec<_> = (0..40)
+            .map(|i| {
+                let (a, protocol) = (a.clone(), if i % 4 == 0 { NOPE } else { ECHO });
+                let mut options = if i % 2 == 0 { plain() } else { OpenOptions::default() };
+                options.dial = false;
+                thread::spawn(move || a.open(id(2), &protocol.into(), options).is_err())
+            })
+            .collect();
+        thread::sleep(Duration::from_micros(round * 200));
+        proxy.cut();
+        failed += opening.into_iter().filter_map(|one| soon(move || one.join().unwrap()).then_some(())).count();
+        until(|| a.counters().peers == 0);
+    }
+    let mut told = log.failed_opens();
+    assert_eq!(told.len(), failed, "who failed was told, and nobody else");
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), failed, "and nobody twice");
+    assert!(failed > 0, "{failed}");
+    assert_eq!(a.host(|host| host.openings().count()), 0);
 }
 
 #[test]

@@ -64,11 +64,11 @@ mod node;
 mod stream;
 mod wire;
 
-pub use node::{Events, Inbound, Incoming, Listener, Node, Notice};
+pub use node::{Inbound, Incoming, Node};
 pub use stream::Stream;
 pub use tidewire_adapter::{
-    ConnectError, Connected, Counters, ListenError, NodeConfig, NodeError, Observed, Observer, RequestError,
-    random_seed,
+    ConnectError, Connected, Counters, Events, Handle, ListenError, Listener, NodeConfig, NodeError, Notice, Observed,
+    Observer, RequestError, random_seed,
 };
 
 // What every program needs, so that it names one crate.

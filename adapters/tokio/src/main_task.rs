@@ -3,82 +3,54 @@
 use crate::net;
 use crate::wire;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-use tidewire_adapter::{Hub, Job, Line, ListenError, Listeners, Target, is_exhausted, listener_waits};
-use tidewire_connmgr::dial::DialFault;
-use tidewire_core::{Multiaddr, PeerId, Time};
-use tidewire_host::{DialId, Input, ListenerId};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::{mpsc, watch};
+use tidewire_adapter::{Job, Line, ListenError, Rest, Rounds, Works, listen};
+use tidewire_core::{Multiaddr, PeerId};
+use tidewire_host::{DialId, ListenerId};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{sleep, timeout_at};
 
-/// How long a listener waits when the operating system has no socket to give: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// What every task of a node has.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) close_timeout: Duration,
-    /// Held until the task is over.
-    pub(crate) alive: watch::Receiver<()>,
-}
-
 struct Main {
-    shared: Shared,
+    works: Works,
     dials: BTreeMap<DialId, AbortHandle>,
-    listeners: Listeners<JoinHandle<()>>,
+    rounds: Rounds<JoinHandle<()>>,
 }
 
-pub(crate) async fn run(shared: Shared, mut jobs: mpsc::UnboundedReceiver<Job>, interval: Duration) {
-    let (hub, clock) = (shared.hub.clone(), shared.hub.clock());
-    let mut main = Main { shared, dials: BTreeMap::new(), listeners: Listeners::default() };
-    let (mut alarm, mut look) = (hub.on_timeout(), clock.now() + interval);
+pub(crate) async fn run(works: Works, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let mut main = Main { dials: BTreeMap::new(), rounds: works.rounds(), works };
     loop {
-        match timeout_at(clock.instant(alarm.min(look)).into(), jobs.recv()).await {
+        match timeout_at(main.rounds.next().into(), jobs.recv()).await {
             Ok(None | Some(Job::Stop)) => break,
-            Ok(Some(Job::Hurry)) => alarm = Time::ZERO,
             Ok(Some(job)) => main.work(job).await,
             Err(_) => {}
         }
-        let now = clock.now();
-        if alarm <= now {
-            alarm = hub.on_timeout();
-        }
-        if look <= now {
-            look = now + interval;
-            main.listeners.look(&hub);
-        }
+        main.rounds.go();
     }
     main.dials.values().for_each(AbortHandle::abort);
-    main.listeners.iter().for_each(JoinHandle::abort);
+    main.rounds.listeners.iter().for_each(JoinHandle::abort);
 }
 
 impl Main {
     async fn work(&mut self, job: Job) {
         match job {
             Job::Listen { listener, address } => {
-                if let Err(error) = self.listen(listener, &address).await {
-                    self.shared.hub.not_listening(listener, error);
+                if let Err(error) = self.listen(listener, &address) {
+                    self.works.hub.not_listening(listener, error);
                 }
             }
             Job::Unlisten { listener } => {
-                if let Some(task) = self.listeners.remove(listener) {
+                if let Some(task) = self.rounds.listeners.remove(listener) {
                     task.abort();
                     // It was aborted: that is the error. Now the port is free.
                     let _ = task.await;
-                    let why = "it was asked for".into();
-                    // What the host knows no more is of no matter.
-                    let _ = self.shared.hub.tell(Input::ListenerClosed { listener, why });
+                    self.works.hub.unlistened(listener);
                 }
             }
             Job::Dial { dial, peer, address, from } => {
                 self.dials.retain(|_, task| !task.is_finished());
-                let task = tokio::spawn(self.shared.clone().dial(dial, peer, address, from));
+                let task = tokio::spawn(run_dial(self.works.clone(), dial, peer, address, from));
                 self.dials.insert(dial, task.abort_handle());
             }
             Job::Abort { dial } => {
@@ -86,75 +58,47 @@ impl Main {
                     task.abort();
                 }
             }
+            Job::Hurry => self.rounds.hurry(),
             _ => {}
         }
     }
 
-    async fn listen(&mut self, listener: ListenerId, address: &Multiaddr) -> Result<(), ListenError> {
-        let target = Target::to_listen(address)
-            .map_err(|reason| ListenError::Unsupported { address: address.clone(), reason })?;
-        let failed = |error| ListenError::Bind { address: address.clone(), error };
-        let bind = async {
-            let found = target.pick(lookup_host(target.question()).await?)?;
-            let socket = net::listen(found.first().copied().ok_or(io::ErrorKind::NotFound)?)?;
-            Ok((socket.local_addr()?, socket))
-        };
-        let (bound, socket) = bind.await.map_err(failed)?;
-        let task = tokio::spawn(self.shared.clone().accept(socket));
-        self.listeners.add(&self.shared.hub, listener, bound, task);
+    fn listen(&mut self, listener: ListenerId, address: &Multiaddr) -> Result<(), ListenError> {
+        let socket = listen(address)?;
+        let bound = socket.local_addr().and_then(|bound| Ok((bound, TcpListener::from_std(socket)?)));
+        let (bound, socket) = bound.map_err(|error| ListenError::Bind { address: address.clone(), error })?;
+        let task = tokio::spawn(accept(self.works.clone(), socket));
+        self.rounds.listeners.add(&self.works.hub, listener, bound, task);
         Ok(())
     }
 }
 
-impl Shared {
-    /// Drives a connection in a task of its own.
-    fn drive(&self, line: Arc<Line>, socket: TcpStream) {
-        let Shared { hub, close_timeout, alive } = self.clone();
-        tokio::spawn(async move {
-            wire::run(hub, line, socket, close_timeout).await;
-            drop(alive);
-        });
+async fn run_dial(works: Works, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<Multiaddr>) {
+    match net::dial(&address, peer, from.as_ref()).await {
+        Ok((socket, local, remote)) => drive(&works, works.hub.dialed(dial, peer, local, remote), socket),
+        Err(fault) => works.hub.dial_failed(dial, fault),
     }
+}
 
-    async fn dial(self, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<Multiaddr>) {
-        let connected = net::dial(&address, peer, from.as_ref()).await.and_then(|(socket, remote)| {
-            let local = socket.local_addr().map_err(|error| DialFault::Transport(error.to_string().into()))?;
-            Ok((socket, Multiaddr::tcp(local), Multiaddr::tcp(remote)))
-        });
-        match connected {
-            Ok((socket, local, remote)) => {
-                if let Some(line) = self.hub.dialed(dial, peer, local, remote) {
-                    self.drive(line, socket);
+async fn accept(works: Works, listener: TcpListener) {
+    let mut rest = Rest::default();
+    loop {
+        match listener.accept().await {
+            Ok((socket, remote)) => {
+                rest = Rest::default();
+                // One that is broken already is not worth a word.
+                if let Ok(local) = socket.set_nodelay(true).and_then(|()| socket.local_addr()) {
+                    drive(&works, works.hub.accepted(local, remote), socket);
                 }
             }
-            // If it was aborted meanwhile, that is of no matter.
-            Err(fault) => drop(self.hub.tell(Input::DialFailed { dial, fault })),
+            Err(error) => sleep(rest.after(&works.hub, &error)).await,
         }
     }
+}
 
-    async fn accept(self, listener: TcpListener) {
-        let mut pause = PAUSE.0;
-        loop {
-            let error = match listener.accept().await {
-                Ok((socket, remote)) => {
-                    pause = PAUSE.0;
-                    // A socket that is broken already is refused below, or ends with its first use.
-                    let _ = socket.set_nodelay(true);
-                    if let Ok(local) = socket.local_addr()
-                        && let Some(line) = self.hub.accepted(Multiaddr::tcp(local), Multiaddr::tcp(remote))
-                    {
-                        self.drive(line, socket);
-                    }
-                    continue;
-                }
-                Err(error) => error,
-            };
-            if is_exhausted(&error) {
-                self.hub.traffic().exhausted.fetch_add(1, Relaxed);
-                listener_waits(&error, pause);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE.1);
-        }
+/// Drives a connection in a task of its own, if it is welcome.
+fn drive(works: &Works, line: Option<Arc<Line>>, socket: TcpStream) {
+    if let Some(line) = line {
+        tokio::spawn(wire::run(works.clone(), line, socket));
     }
 }

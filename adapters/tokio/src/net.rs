@@ -1,43 +1,28 @@
-//! Sockets: where a name leads, connecting to one of several addresses, listening; local ports are shared between listeners
-//! and dials, so that a remote sees the port on which we listen.
+//! Where a name leads, and connecting to one of several addresses.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
-use tidewire_adapter::{Target, dial_fault, interleave, is_exhausted};
+use tidewire_adapter::{Found, STAGGER, Target, connected, dial_fault};
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{Multiaddr, PeerId};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Time between one address of a name and the next (RFC 8305, section 5).
-const STAGGER: Duration = Duration::from_millis(250);
-
-/// Connections that the operating system keeps until they are accepted.
-const BACKLOG: u32 = 1024;
+/// A socket that is connected, with its ends, local and remote.
+type Connected = (TcpStream, SocketAddr, SocketAddr);
 
 /// Connects to an address, to any of what its name stands for, from the port of `from` if that can be.
-pub(crate) async fn dial(
-    address: &Multiaddr,
-    peer: PeerId,
-    from: Option<&Multiaddr>,
-) -> Result<(TcpStream, SocketAddr), DialFault> {
-    let mut sockets = Vec::new();
-    let mut fault = DialFault::NoTransport;
+pub(crate) async fn dial(address: &Multiaddr, peer: PeerId, from: Option<&Multiaddr>) -> Result<Connected, DialFault> {
+    let mut found = Found::default();
     for address in &targets(address, peer).await? {
         // What is no address for TCP another driver may dial.
-        let Ok(target) = Target::parse(address) else { continue };
-        match lookup_host(target.question()).await.and_then(|found| target.pick(found)) {
-            Ok(found) => sockets.extend(found),
-            Err(error) if is_exhausted(&error) => fault = dial_fault(&error),
-            Err(error) => fault = DialFault::Transport(format!("{address} can't be resolved: {error}").into()),
+        if let Ok(target) = Target::parse(address) {
+            found.add(&target, lookup_host(target.question()).await);
         }
     }
-    if sockets.is_empty() {
-        return Err(fault);
-    }
-    race(interleave(sockets), from.and_then(Multiaddr::port)).await.map_err(|error| dial_fault(&error))
+    race(found.sockets()?, from.and_then(Multiaddr::port)).await.map_err(|error| dial_fault(&error))
 }
 
 /// What an address stands for.
@@ -73,13 +58,13 @@ async fn targets(address: &Multiaddr, _: PeerId) -> Result<[Multiaddr; 1], DialF
 }
 
 /// Connects to the first that answers: one after the other begins, a while apart or when the one before failed.
-async fn race(sockets: Vec<SocketAddr>, from: Option<u16>) -> io::Result<(TcpStream, SocketAddr)> {
+async fn race(sockets: Vec<SocketAddr>, from: Option<u16>) -> io::Result<Connected> {
     let mut rest = sockets.into_iter().peekable();
     let mut running = JoinSet::new();
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
     loop {
-        if let Some(socket) = rest.next() {
-            running.spawn(async move { Ok((connect(socket, from).await?, socket)) });
+        if let Some(to) = rest.next() {
+            running.spawn(connect(to, from));
         }
         let wait = if rest.peek().is_some() { STAGGER } else { Duration::MAX };
         match timeout(wait, running.join_next()).await {
@@ -91,53 +76,11 @@ async fn race(sockets: Vec<SocketAddr>, from: Option<u16>) -> io::Result<(TcpStr
     }
 }
 
-async fn connect(to: SocketAddr, from: Option<u16>) -> io::Result<TcpStream> {
-    if let Some(port) = from {
-        match connect_from(to, port).await {
-            // Somebody else has the port, or there is a connection between these two ports already.
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable) => {}
-            done => return done,
-        }
-    }
-    connect_from(to, 0).await
-}
-
-async fn connect_from(to: SocketAddr, port: u16) -> io::Result<TcpStream> {
-    // The way there chooses the address: that of the listener may not lead out.
-    let (socket, any) = unbound(to)?;
-    if port != 0 {
-        share(&socket)?;
-        socket.bind(SocketAddr::new(any, port))?;
-    }
-    let stream = socket.connect(to).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-/// Listens on the socket address that `address` stands for.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let (socket, _) = unbound(address)?;
-    if address.is_ipv6() {
-        // So that a second listener may have the same port of IPv4.
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-    }
-    share(&socket)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-fn unbound(of: SocketAddr) -> io::Result<(TcpSocket, IpAddr)> {
-    Ok(match of {
-        SocketAddr::V4(_) => (TcpSocket::new_v4()?, std::net::Ipv4Addr::UNSPECIFIED.into()),
-        SocketAddr::V6(_) => (TcpSocket::new_v6()?, std::net::Ipv6Addr::UNSPECIFIED.into()),
-    })
-}
-
-/// The port may be used by other sockets of ours.
-fn share(socket: &TcpSocket) -> io::Result<()> {
-    #[cfg(unix)]
-    socket.set_reuseport(true)?;
-    socket.set_reuseaddr(cfg!(unix))
+async fn connect(to: SocketAddr, from: Option<u16>) -> io::Result<Connected> {
+    let socket = TcpStream::from_std(tidewire_adapter::connect(to, from)?)?;
+    socket.writable().await?;
+    let (local, remote) = connected(&socket)?.ok_or(io::ErrorKind::NotConnected)?;
+    Ok((socket, local, remote))
 }
 
 #[cfg(test)]
@@ -145,7 +88,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use std::net::Ipv4Addr;
+    use tokio::net::{TcpListener, TcpSocket};
     use tokio::time::Instant;
+
+    fn listen(address: SocketAddr) -> std::net::TcpListener {
+        tidewire_adapter::listen(&Multiaddr::tcp(address)).unwrap()
+    }
 
     fn local(port: u16) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, port).into()
@@ -170,30 +118,30 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_does_not_answer_holds_the_next_one_up_for_a_moment_only() {
-        let ((silent, _filling), good) = (silent().await, listen(local(0)).unwrap());
+        let ((silent, _filling), good) = (silent().await, listen(local(0)));
         let (first, second) = (silent.local_addr().unwrap(), good.local_addr().unwrap());
         let start = Instant::now();
-        let (_, connected) = race(vec![first, second], None).await.unwrap();
+        let (_, _, connected) = race(vec![first, second], None).await.unwrap();
         assert_eq!(connected, second);
         assert!(start.elapsed() >= STAGGER && start.elapsed() < STAGGER * 6, "{:?}", start.elapsed());
     }
 
     #[tokio::test]
     async fn an_address_that_refuses_does_not_hold_the_next_one_up() {
-        let good = listen(local(0)).unwrap();
+        let good = listen(local(0));
         let (refuses, second) =
             (TcpListener::bind(local(0)).await.unwrap().local_addr().unwrap(), good.local_addr().unwrap());
         let start = Instant::now();
-        assert_eq!(race(vec![refuses, second], None).await.unwrap().1, second);
+        assert_eq!(race(vec![refuses, second], None).await.unwrap().2, second);
         assert!(start.elapsed() < STAGGER, "{:?}", start.elapsed());
         assert_eq!(race(vec![refuses], None).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[tokio::test]
     async fn a_port_that_somebody_else_has_is_not_dialed_from() {
-        let (taken, good) = (TcpListener::bind(local(0)).await.unwrap(), listen(local(0)).unwrap());
+        let (taken, good) = (TcpListener::bind(local(0)).await.unwrap(), listen(local(0)));
         let from = taken.local_addr().unwrap().port();
-        let stream = connect(good.local_addr().unwrap(), Some(from)).await.unwrap();
-        assert_ne!(stream.local_addr().unwrap().port(), from);
+        let (_, local, _) = connect(good.local_addr().unwrap(), Some(from)).await.unwrap();
+        assert_ne!(local.port(), from);
     }
 }

@@ -1,7 +1,6 @@
 //! A stream: bytes both ways, each way finished by itself.
 
-use bytes::{Bytes, BytesMut};
-use std::future::poll_fn;
+use bytes::Bytes;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -33,9 +32,18 @@ impl Stream {
     }
 
     /// What both ends speak on it. Of a single protocol that was proposed with [`Selection::Lazy`](crate::Selection::Lazy),
-    /// the remote may not have said yet whether it does: reading tells.
+    /// the remote may not have said yet whether it does: [`negotiated`](Stream::negotiated) waits for that.
     pub fn protocol(&self) -> &Protocol {
         self.0.protocol()
+    }
+
+    /// Waits until it is known whether the remote speaks the protocol: one that was proposed with
+    /// [`Selection::Lazy`](crate::Selection::Lazy); any other is known already. Cancel safe.
+    ///
+    /// # Errors
+    /// The remote refused the protocol ([`io::ErrorKind::Unsupported`]), or the stream was reset, or the connection is over.
+    pub async fn negotiated(&mut self) -> io::Result<()> {
+        self.0.negotiated().await
     }
 
     /// The next piece, as it arrived and without a copy. `None`: the remote finished. Cancel safe.
@@ -43,7 +51,7 @@ impl Stream {
     /// # Errors
     /// The protocol was refused, the stream was reset, or the connection is over; what came before was read.
     pub async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
-        poll_fn(|cx| self.0.poll_chunk(cx.waker())).await.map(|chunk| chunk.map(BytesMut::freeze))
+        self.0.read_chunk().await
     }
 
     /// All that comes until the remote finishes, at most `max` bytes.
@@ -51,15 +59,7 @@ impl Stream {
     /// # Errors
     /// As [`read_chunk`](Stream::read_chunk); [`io::ErrorKind::FileTooLarge`]: there was more.
     pub async fn read_all(&mut self, max: usize) -> io::Result<Bytes> {
-        let mut all = BytesMut::new();
-        while let Some(chunk) = self.read_chunk().await? {
-            if chunk.len() > max - all.len() {
-                let why = format!("more than {max} bytes came, which is the most that was wanted");
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
-            }
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all.freeze())
+        self.0.read_all(max).await
     }
 
     /// Ends the stream at once in both directions. `code` is told where the multiplexer has a place for it: libp2p/specs
@@ -100,8 +100,7 @@ impl AsyncWrite for Stream {
 #[cfg(feature = "futures-io")]
 impl futures_io::AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buf = ReadBuf::new(buf);
-        AsyncRead::poll_read(self.as_mut(), cx, &mut buf).map_ok(|()| buf.filled().len())
+        self.0.poll_fill(cx.waker(), buf)
     }
 }
 

@@ -13,10 +13,9 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tidewire_adapter::{Buffer, Hub, Line, Observed, Turned, Watch};
+use tidewire_adapter::{Alive, Buffer, Hub, Line, Turned, Works};
 use tidewire_core::Time;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,43 +27,39 @@ const MAX_RX: usize = 128 * 1024;
 /// With less room than this in `rx`, a read is not worth a system call.
 const MIN_READ: usize = 64 * 1024;
 
-/// Drives a connection to its end. A closed one may take `limit` to send what is left, and to hear that the remote closed too.
-pub(crate) async fn run(hub: Arc<Hub>, line: Arc<Line>, socket: TcpStream, limit: Duration) {
-    let watch = hub.watch(line.connection());
+/// Drives a connection to its end. A closed one may take [`Works::close_timeout`] to send what is left, and to hear that the
+/// remote closed too.
+pub(crate) async fn run(works: Works, line: Arc<Line>, socket: TcpStream) {
+    let Works { hub, alive, close_timeout, .. } = works;
     let (rx, tx) = (Buffer::default(), Buffer::default());
-    let (written, ended, deaf, sent, received, alarm, timer) = (0, false, false, 0, 0, Time::NEVER, None);
-    let mut wire =
-        Wire { hub, line, watch, socket, rx, tx, written, ended, deaf, sent, received, alarm, timer, done: false };
+    let (ended, deaf, alarm, timer, done) = (false, false, Time::NEVER, None, false);
+    let mut wire = Wire { hub, line, socket, rx, tx, ended, deaf, alarm, timer, done, _alive: alive };
     let turned = poll_fn(|cx| wire.poll(cx)).await;
     wire.done = true;
     if turned == Turned::Over {
-        wire.finish(limit).await;
+        // Apart, so that connections that live have no room for it.
+        Box::pin(wire.finish(close_timeout)).await;
     }
-    let (sent, received) = (wire.sent, wire.received);
-    wire.watch.tell(|| Observed::Done { sent, received });
+    wire.line.done();
 }
 
 /// A connection's line and its socket, with what was received from it, and what is to be sent to it.
 struct Wire {
     hub: Arc<Hub>,
     line: Arc<Line>,
-    watch: Watch,
     socket: TcpStream,
     rx: Buffer,
     tx: Buffer,
-    /// How much of `tx` was sent.
-    written: usize,
     /// The remote sends no more.
     ended: bool,
     /// The remote takes no more: nothing is sent, and what it had said before is still read.
     deaf: bool,
-    sent: u64,
-    received: u64,
     /// When the timer fires; not later than the last deadline.
     alarm: Time,
     timer: Option<Pin<Box<Sleep>>>,
     /// The line knows that it is over.
     done: bool,
+    _alive: Alive,
 }
 
 impl Wire {
@@ -95,21 +90,18 @@ impl Wire {
             return Poll::Pending;
         }
         self.deaf |= !self.deaf && ready!(self.poll_send(cx)).is_err();
-        self.tx.bytes.clear();
-        self.written = 0;
+        self.tx.advance(usize::MAX);
         Poll::Ready(())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest @ [_, ..]) = self.tx.bytes.get(self.written..) {
+        while let rest @ [_, ..] = self.tx.unsent() {
             let count = ready!(Pin::new(&mut self.socket).poll_write(cx, rest))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written += count;
-            self.sent += count as u64;
-            self.hub.traffic().sent.fetch_add(count as u64, Relaxed);
-            self.watch.tell(|| Observed::Sent(count));
+            self.tx.advance(count);
+            self.line.sent(&self.hub, count);
         }
         Poll::Ready(Ok(()))
     }
@@ -129,10 +121,8 @@ impl Wire {
         self.rx.make_room(MIN_READ, self.hub.pool());
         let count = ready!(pin!(self.socket.read_buf(&mut self.rx.bytes)).poll(cx))?;
         self.ended = count == 0;
-        self.received += count as u64;
-        self.hub.traffic().received.fetch_add(count as u64, Relaxed);
         if count > 0 {
-            self.watch.tell(|| Observed::Received(count));
+            self.line.received(&self.hub, count);
         }
         Poll::Ready(Ok(()))
     }

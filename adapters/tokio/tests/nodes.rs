@@ -14,22 +14,13 @@ use support::*;
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::DialFault;
 use tidewire_tokio::{
-    Command, ConnectError, DialOptions, Event, ListenError, Matcher, Multiaddr, NodeConfig, Notice, Observed,
-    OpenFailure, OpenOptions, Progress, Protocols, SecurityKind,
+    Command, ConnectError, DialOptions, Event, ListenError, Multiaddr, NodeConfig, Notice, Observed, OpenFailure,
+    OpenOptions, Progress, Protocols, SecurityKind,
 };
 use tidewire_upgrade::security::psk::PreSharedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-
-/// Within 5 s `a` hears from the second node that it serves ECHO: when it asks, or a second later when it is told.
-async fn identified(events: &mut tidewire_tokio::Events, who: tidewire_tokio::PeerId) {
-    let knows = |event| match event {
-        Event::Identified { peer, identity, .. } => (peer == who && identity.protocols.contains(&ECHO)).then_some(()),
-        _ => None,
-    };
-    event(events, knows).await;
-}
 
 #[tokio::test]
 async fn two_nodes_connect_identify_and_ping_each_other() {
@@ -39,7 +30,7 @@ async fn two_nodes_connect_identify_and_ping_each_other() {
     let (mut events, mut theirs) = (a.events(), b.events());
     let connected = a.connect(&listen(&b).await).await.unwrap();
     assert_eq!(connected.peer, id(2));
-    tokio::join!(identified(&mut events, id(2)), identified(&mut theirs, id(1)));
+    tokio::join!(event(&mut events, of_echo(id(2))), event(&mut theirs, of_echo(id(1))));
     let pinged =
         || a.host(|host| host.manager().connection(connected.connection).is_some_and(|view| view.rtt.is_some()));
     until(pinged).await;
@@ -256,11 +247,7 @@ async fn a_peer_that_is_kept_alive_is_dialed_again_when_it_was_lost() {
     let mut events = a.events();
     until(|| b.counters().peers == 1).await;
     b.command(Command::Disconnect { peer: id(1), why: "a test".into() }).unwrap();
-    let connected = |event| match event {
-        Event::Manager(connmgr::Event::Connected { peer }) => Some(peer),
-        _ => None,
-    };
-    assert_eq!(event(&mut events, connected).await, id(2));
+    assert_eq!(event(&mut events, of_connected).await, id(2));
 }
 
 #[tokio::test]
@@ -340,16 +327,12 @@ async fn a_dial_leaves_from_the_port_on_which_we_listen() {
     let (from, to) = (listen(&a).await, listen(&b).await);
     let mut events = b.events();
     a.connect(&to).await.unwrap();
-    let remote = |event| match event {
-        Event::Manager(connmgr::Event::ConnectionOpened { remote, .. }) => Some(remote),
-        _ => None,
-    };
-    assert_eq!(event(&mut events, remote).await.port(), from.port());
+    assert_eq!(event(&mut events, of_remote).await.port(), from.port());
     // A second one between the same two ports can't be: it leaves from another.
     let mut new = DialOptions::default();
     new.new = true;
     a.connect_to(id(2), &[to], new).await.unwrap();
-    assert_ne!(event(&mut events, remote).await.port(), from.port());
+    assert_ne!(event(&mut events, of_remote).await.port(), from.port());
 }
 
 #[tokio::test]
@@ -360,11 +343,7 @@ async fn ports_are_not_reused_where_that_is_not_wanted() {
     let from = listen(&a).await;
     let mut events = b.events();
     a.connect(&listen(&b).await).await.unwrap();
-    let remote = |event| match event {
-        Event::Manager(connmgr::Event::ConnectionOpened { remote, .. }) => Some(remote),
-        _ => None,
-    };
-    assert_ne!(event(&mut events, remote).await.port(), from.port());
+    assert_ne!(event(&mut events, of_remote).await.port(), from.port());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -491,21 +470,25 @@ async fn a_denied_peer_is_refused_and_counted() {
     until(|| b.counters().refused.get("denied") == Some(&1)).await;
 }
 
-/// Panics when a peer is known.
-struct Panics;
-
-impl tidewire_tokio::Observer for Panics {
-    fn event(&self, _: u64, event: &Observed) {
-        assert!(!matches!(event, Observed::Progress(Progress::Peer(_))), "a mistake in the application");
+#[tokio::test]
+async fn events_end_with_the_node_behind_the_last_one() {
+    let (_a, b, _talks) = pair().await;
+    let mut events = b.events();
+    timeout(Duration::from_secs(5), b.shutdown()).await.unwrap();
+    let mut all = Vec::new();
+    while let Some(notice) = timeout(Duration::from_secs(5), events.next()).await.unwrap() {
+        all.push(notice);
     }
+    let closed = |notice: &Notice| matches!(notice, Notice::Event(event) if of_closed(event.clone()).is_some());
+    let unlistened = |notice: &Notice| matches!(notice, Notice::Event(Event::ListenerClosed { .. }));
+    assert!(all.iter().any(closed) && all.iter().any(unlistened), "{all:?}");
+    assert_eq!(b.events().next().await, None);
 }
 
 #[tokio::test]
 async fn a_hook_that_panics_ends_its_connection_and_not_the_node() {
-    let panics = Some(std::sync::Arc::new(Panics) as _);
-    let seed = tidewire_tokio::random_seed().unwrap();
-    let b = tidewire_tokio::Node::observed(NodeConfig::default(), key(2), &seed, panics).unwrap();
-    let _echo = b.handle(ECHO, Matcher::Exact).unwrap();
+    let b =
+        observed(2, NodeConfig::default(), Panics::at(|event| matches!(event, Observed::Progress(Progress::Peer(_)))));
     let address = listen(&b).await;
     let a = node(1);
     let mut events = a.events();
@@ -513,5 +496,34 @@ async fn a_hook_that_panics_ends_its_connection_and_not_the_node() {
         closed(&mut events).await;
     }
     until(|| b.counters().pending == 0).await;
-    assert!(!b.addresses().is_empty() && TcpStream::connect(address.socket_addr().unwrap()).await.is_ok());
+    assert_eq!(node(3).connect(&address).await.unwrap().peer, id(2));
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_at_a_new_connection_does_not_end_the_listener() {
+    let b = observed(2, NodeConfig::default(), Panics::at(|event| matches!(event, Observed::Connected(_))));
+    let address = listen(&b).await;
+    node(1).connect(&address).await.unwrap_err();
+    until(|| b.counters().pending == 0).await;
+    assert_eq!(node(3).connect(&address).await.unwrap().peer, id(2));
+    until(|| b.counters().opened_inbound == 1).await;
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_at_a_new_connection_fails_the_dial_and_not_the_next() {
+    let a = observed(1, NodeConfig::default(), Panics::at(|event| matches!(event, Observed::Connected(_))));
+    let (b, c) = (node(2), node(3));
+    let error = timeout(Duration::from_secs(5), a.connect(&listen(&b).await)).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("a hook of the application panicked"), "{error}");
+    assert_eq!(a.counters().pending, 0);
+    assert_eq!(a.connect(&listen(&c).await).await.unwrap().peer, id(3));
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_at_an_event_takes_it_from_nobody_else() {
+    let b = observed(2, NodeConfig::default(), Panics::at_host(|event| of_connected(event.clone()).is_some()));
+    let (a, mut events) = (node(1), b.events());
+    a.connect(&listen(&b).await).await.unwrap();
+    assert_eq!(event(&mut events, of_connected).await, id(1));
+    round_trip(open(&a, ECHO).await, 1000, 0).await;
 }

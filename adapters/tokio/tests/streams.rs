@@ -9,13 +9,14 @@
 
 mod support;
 
+use std::io::ErrorKind;
 use std::task::Poll;
 use std::time::Duration;
 use support::*;
 use tidewire_host::link::OpenFault;
 use tidewire_tokio::{
-    By, Matcher, MuxerKind, NodeConfig, OpenFailure, OpenOptions, Protocol, Protocols, ReadStreamError, RequestError,
-    WriteError,
+    By, DialOptions, Matcher, MuxerKind, NodeConfig, OpenFailure, OpenOptions, Protocol, Protocols, ReadStreamError,
+    RequestError, WriteError,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -163,6 +164,79 @@ async fn a_plainly_refused_protocol_fails_the_open() {
     // The connection is as good as before.
     round_trip(open(&a, ECHO).await, 100, 0).await;
     assert_eq!(a.counters().opened_outbound, 1);
+}
+
+#[tokio::test]
+async fn whether_the_remote_speaks_a_lazy_protocol_can_be_waited_for() {
+    let (a, _b, mut talks) = pair().await;
+    let mut agreed = open(&a, TALK).await;
+    agreed.negotiated().await.unwrap();
+    agreed.negotiated().await.unwrap();
+    agreed.write_all(b"x").await.unwrap();
+    // What both ends knew from the beginning is known at once.
+    let inbound = &mut talks.next().await.unwrap().stream;
+    inbound.negotiated().await.unwrap();
+    a.open(id(2), &ECHO.into(), plain()).await.unwrap().negotiated().await.unwrap();
+    // Nothing of what follows is taken away.
+    assert_eq!(inbound.read_chunk().await.unwrap().unwrap(), "x");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_protocol_that_is_refused_learns_why() {
+    let (a, _b, _talks) = pair().await;
+    let error = open(&a, NOPE).await.negotiated().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(matches!(inner::<ReadStreamError>(&error), ReadStreamError::Negotiation(_)), "{error}");
+    assert!(error.to_string().contains("/nope"), "{error}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_protocol_hears_of_the_connections_end() {
+    let (a, b) = (node(1), node(2));
+    let (slow, flights) = proxy(&listen(&b).await, Duration::from_millis(30), usize::MAX).await;
+    a.connect(&slow).await.unwrap();
+    let mut stream = open(&a, ECHO).await;
+    assert!(timeout(Duration::from_millis(1), stream.negotiated()).await.is_err(), "it is not known yet");
+    flights.abort();
+    let error = timeout(Duration::from_secs(5), stream.negotiated()).await.unwrap().unwrap_err();
+    assert_eq!(inner::<ReadStreamError>(&error), ReadStreamError::Closed);
+}
+
+#[tokio::test]
+async fn each_open_is_answered_once_also_when_its_connection_ends_meanwhile() {
+    // Who is not told of another address dials through the proxy only.
+    let mut quiet = NodeConfig::default();
+    quiet.host.identify = false;
+    let (a, log) = watched(1, quiet.clone());
+    let b = node_with(2, quiet);
+    let (address, mut failed) = (listen(&b).await, 0);
+    for round in 0..12_u32 {
+        let (proxied, flights) = proxy(&address, Duration::ZERO, usize::MAX).await;
+        let mut new = DialOptions::default();
+        new.forced = true;
+        a.connect_to(id(2), &[proxied], new).await.unwrap();
+        let mut all = tokio::task::JoinSet::new();
+        for i in 0..40 {
+            let (a, protocol) = (a.clone(), if i % 4 == 0 { NOPE } else { ECHO });
+            let mut options = if i % 2 == 0 { plain() } else { OpenOptions::default() };
+            options.dial = false;
+            all.spawn(async move { a.open(id(2), &protocol.into(), options).await.is_err() });
+        }
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        flights.abort();
+        let answers = timeout(Duration::from_secs(5), all.join_all()).await.expect("an open was not answered");
+        failed += answers.into_iter().filter(|failed| *failed).count();
+        until(|| a.counters().peers == 0).await;
+    }
+    let mut told = log.failed_opens();
+    assert_eq!(told.len(), failed, "who failed was told, and nobody else");
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), failed, "and nobody twice");
+    assert!(failed > 100, "{failed}");
+    assert_eq!(a.host(|host| host.openings().count()), 0);
 }
 
 #[tokio::test]

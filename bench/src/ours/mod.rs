@@ -4,6 +4,7 @@ pub mod connection;
 pub mod crowd;
 pub mod muxed;
 pub mod negotiate;
+pub mod node;
 pub mod parts;
 pub mod tcp;
 pub mod upgrade;

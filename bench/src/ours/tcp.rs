@@ -1,6 +1,8 @@
 //! Over loopback TCP through `tidewire-tokio`, under a runtime with two workers.
 
+use crate::flow::{Flows, Tally};
 use crate::harness::Contender;
+use std::sync::Arc;
 use tidewire_tokio::{Keypair, Matcher, Node, NodeConfig, OpenOptions, Protocol, Seed, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
@@ -24,6 +26,29 @@ pub fn contender(size: usize) -> Contender {
             stream.flush().await.expect("a stream");
             stream.read_exact(&mut [0]).await.expect("an answer");
         });
+    })
+}
+
+/// The same bytes over several connections at once, from as many nodes to one, and the runtime with a worker for each of these
+/// cores.
+pub fn flows(name: &'static str, cores: usize, connections: u8, size: usize) -> Contender {
+    Flows::new(cores).into_contender(name, size, async |tally: &Arc<Tally>| {
+        let (server, tally) = (node(0), tally.clone());
+        let mut incoming = server.handle(PROTOCOL, Matcher::Exact).expect("an exact name");
+        tokio::spawn(async move {
+            while let Some(inbound) = incoming.next().await {
+                tokio::spawn(tally.clone().receive(inbound.stream));
+            }
+        });
+        let listener = server.listen(&"/ip4/127.0.0.1/tcp/0".parse().expect("an address")).await.expect("a port");
+        let (mut streams, mut nodes) = (Vec::new(), vec![server]);
+        for number in 1..=connections {
+            let client = node(number);
+            let peer = client.connect(&listener.addresses()[0]).await.expect("a connection").peer;
+            streams.push(client.open(peer, &PROTOCOL.into(), OpenOptions::default()).await.expect("a stream"));
+            nodes.push(client);
+        }
+        (streams, nodes)
     })
 }
 

@@ -29,8 +29,10 @@ fn connection(name: &'static str, _: &Effort) -> Row {
     let [c, d] = [1, 2].map(|number| ours::upgrade::Node::new(number, Crypto::default()));
     let (kept, ours) = count(|| ours::connection::idle_connections(&c, &d, KEPT as u64));
     drop(kept);
-    let figures =
-        vec![held("ours", ours.live as f64 / ends(KEPT)), held("rust", (all.live - pipe.live) as f64 / ends(KEPT))];
+    let figures = vec![
+        Figure::held("ours", ours.live as f64 / ends(KEPT)),
+        Figure::held("rust", (all.live - pipe.live) as f64 / ends(KEPT)),
+    ];
     let budgets = vec![Budget::Held(1024.0), Budget::HeldPart(0.05, "rust")];
     Row { name: name.into(), unit: Unit::Time, figures, budgets, note: None }
 }
@@ -42,10 +44,6 @@ fn stream(name: &'static str, _: &Effort) -> Row {
     drop((first, streams));
     let ends = 2.0 * KEPT as f64;
     let ours = ours::connection::idle_streams(KEPT) as f64 / ends;
-    let figures = vec![held("ours", ours), held("rust", all.live as f64 / ends)];
+    let figures = vec![Figure::held("ours", ours), Figure::held("rust", all.live as f64 / ends)];
     Row { name: name.into(), unit: Unit::Time, figures, budgets: vec![Budget::Held(200.0)], note: None }
-}
-
-fn held(name: &'static str, bytes: f64) -> Figure {
-    Figure { name, nanos: 0.0, rounds: Vec::new(), allocations: 0.0, allocated: 0.0, held: Some(bytes) }
 }

@@ -1,6 +1,8 @@
 //! What is measured, row by row, and the budgets.
 
 mod connmgr;
+mod cores;
+mod crowd;
 mod handshake;
 mod idle;
 mod multistream;
@@ -26,6 +28,8 @@ pub fn all() -> Vec<Entry> {
     all.extend(opens::rows());
     all.extend(idle::rows());
     all.extend(tcp::rows());
+    all.extend(cores::rows());
+    all.extend(crowd::rows());
     all.extend(connmgr::rows());
     all
 }

@@ -39,16 +39,23 @@ pub(crate) struct Entry {
 }
 
 macro_rules! section {
-    ($all:ident, $key:literal, $title:literal, |$c:ident| $place:expr, { $($field:ident: $meaning:literal,)* }) => {
+    // What is there only where it is asked for: the file gives its numbers, not whether it is there.
+    ($all:ident, $key:literal, $title:literal, |$c:ident| Some($place:expr), { $($fields:tt)* }) => {
+        section!($all, $key, $title, |$c| $place.clone().unwrap_or_default(), $place.get_or_insert_default(), { $($fields)* });
+    };
+    ($all:ident, $key:literal, $title:literal, |$c:ident| $place:expr, { $($fields:tt)* }) => {
+        section!($all, $key, $title, |$c| $place, $place, { $($fields)* });
+    };
+    ($all:ident, $key:literal, $title:literal, |$c:ident| $read:expr, $write:expr, { $($field:ident: $meaning:literal,)* }) => {
         $all.push(Section {
             key: $key,
             title: $title,
             entries: vec![$(Entry {
                 name: stringify!($field),
                 meaning: $meaning,
-                show: |$c| Value::show(&$place.$field),
+                show: |$c| Value::show(&$read.$field),
                 set: |$c, value| {
-                    $place.$field = Value::read(value)?;
+                    $write.$field = Value::read(value)?;
                     Ok(())
                 },
             }),*],

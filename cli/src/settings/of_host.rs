@@ -23,6 +23,9 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         identify_ttl:
             "How long addresses are believed that a peer said of itself, counted from its last word. Default 2 h.",
         reuse_port: "Dial from the ports on which we listen, so that others see them. Default true.",
+        refusals_interval:
+            "What is refused is told at once, and what is refused within so long after it is told together, with its \
+            number. Default 1 s.",
         max_opening: "Streams that are to be opened and wait for a connection or for its link. Default 4,096.",
         max_listeners: "Listeners. Default 64.",
         max_listen_addresses: "Addresses of all listeners together. Default 256.",
@@ -40,8 +43,8 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "A trim begins at this many connections, protected ones and those in their grace included. 0 switches \
             trimming off. Default 192 (go-libp2p).",
         grace:
-            "A connection this young is not closed by a trim, nor are others to the same peer. Default 60 s (go- \
-            libp2p).",
+            "A connection this young is not closed by a trim, nor are others to the same peer. Default 60 s \
+            (go-libp2p).",
         silence:
             "Time between two trims, those that found nobody to close included; at least a millisecond. Default 10 \
             s (go-libp2p).",
@@ -173,8 +176,8 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "Least time for an answer, at least 1 ms; it wins if it is above the greatest. Default 5 s (js-libp2p).",
         ping_timeout_max: "Greatest time for an answer, and that of the first ping. Default 60 s (js-libp2p).",
         ping_timeout_tenths:
-            "The time for an answer is this many tenths of the smoothed RTT, within the two above. Default 12 (js- \
-            libp2p: 1.2).",
+            "The time for an answer is this many tenths of the smoothed RTT, within the two above. Default 12 \
+            (js-libp2p: 1.2).",
         idle:
             "A connection without streams and data for this long is closed, unless its peer is marked keep-alive; \
             at least 1 ms. \"never\" switches it off. Default \"never\".",
@@ -233,8 +236,8 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "Not announced: addresses, networks (\"10.0.0.0/8\"), transports (\"tcp\", \"quic-v1\", ..) or \
             \"relayed\".",
         private:
-            "Whether private addresses are announced: peers in the same network can use them. Default true (go- \
-            libp2p).",
+            "Whether private addresses are announced: peers in the same network can use them. Default true \
+            (go-libp2p).",
         link_local:
             "Whether link-local addresses are. They need a zone, which means nothing elsewhere. Default false.",
         loopback:
@@ -244,5 +247,13 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "Whether addresses that no router carries are: of documentation, reserved, multicast. For networks that \
             are simulated. Default false.",
         max: "Most addresses that are announced. Default 100.",
+    });
+    section!(all, "record", "What --record writes; without it nothing is recorded.", |c| Some(c.record), {
+        max_buffer:
+            "Bytes that wait to be written to the file. If more wait, the recording ends; the node goes on. Default 1 \
+            MiB.",
+        max_bytes: "Bytes of the whole recording. Default 1 GiB.",
+        state_every:
+            "After how many steps the host's state is noted down, to be compared by a replay. 0: never. Default 64.",
     });
 }

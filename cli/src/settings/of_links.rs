@@ -2,6 +2,40 @@
 
 use super::{Entry, Section, Value, section};
 
+/// The limits of a negotiation: one table for each place where protocols are agreed on.
+#[rustfmt::skip]
+macro_rules! negotiation {
+    ($all:ident, $key:literal, $title:literal, |$c:ident| $place:expr) => {
+        section!($all, $key, $title, |$c| $place, {
+            max_frame:
+                "Bytes of one frame that the remote sends, with its newline, without its length. Default 1024, as \
+                go-libp2p and js-libp2p have it (rust-libp2p takes 16383).",
+            max_proposals:
+                "Names that a dialer may be asked to propose. Default 64: each costs a round trip, and real lists have \
+                fewer than 10.",
+            max_rounds:
+                "How often a listener answers with na or a list before it gives up. Default 64, to serve every list \
+                that max_proposals allows on the other side. (go-libp2p is bounded by its timeout alone, rust-libp2p \
+                not at all.)",
+            max_list:
+                "Bytes of an answer to ls, sent or received. Default 16383: what a two-byte length holds, and the \
+                longest frame that rust-libp2p reads. An answer of ours ends before the first name that doesn't fit.",
+            max_listed: "Names that an answer to ls may bring. Default 256.",
+            max_tx:
+                "Above this many bytes that wait to be sent, a machine reads nothing that it would have to answer. \
+                Default 16 KiB.",
+            timeout:
+                "From the first call until the negotiation must be over. Default 10 s, as rust-libp2p and js-libp2p \
+                have it. \"never\" is for callers that have a deadline of their own.",
+            eager_header:
+                "Whether a listener sends its header at once, before anything came. Default false: it then goes out in \
+                answer to the remote's header, in the same flight as the answer to a proposal that came along, as the \
+                spec recommends. true is what go-libp2p and py-libp2p do; it helps a dialer that insists on reading \
+                first.",
+        });
+    };
+}
+
 #[rustfmt::skip]
 pub(super) fn sections(all: &mut Vec<Section>) {
     section!(all, "link", "Each connection: identify and ping on it.", |c| c.link, {
@@ -18,6 +52,15 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         leave_timeout:
             "Time for the remote to end its side of a stream that the application left; then it is reset. Default \
             60 s.",
+        memory_step:
+            "The limits of memory hear of what a connection keeps for its remote, unread data above all, each time that \
+            it changed by about so many bytes. Default 64 KiB.",
+        max_stream_window:
+            "Largest receive window of a yamux stream, where that of upgrade.muxer.yamux is not smaller: a quarter of \
+            limits.memory_per_connection, as it is by default. Default 4 MiB.",
+        muxer_keep_alive:
+            "Whether yamux too pings when nothing comes, as upgrade.muxer.yamux says. Default false: the connection \
+            manager pings.",
     });
     section!(all, "link.identify", "What a peer may say of itself.", |c| c.link.identify, {
         max_bytes:
@@ -61,37 +104,11 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "Who computes: \"rustcrypto\", \"awslc\" and others, as far as they are compiled in. Default: the \
             fastest.",
     });
-    section!(all, "upgrade.multistream", "Agreeing on the security protocol and the multiplexer.", |c| c.upgrade.multistream, {
-        max_frame:
-            "Bytes of one frame that the remote sends, with its newline, without its length. Default 1024, as go- \
-            libp2p and js-libp2p have it (rust-libp2p takes 16383).",
-        max_proposals:
-            "Names that a dialer may be asked to propose. Default 64: each costs a round trip, and real lists have \
-            fewer than 10.",
-        max_rounds:
-            "How often a listener answers with na or a list before it gives up. Default 64, to serve every list \
-            that max_proposals allows on the other side. (go-libp2p is bounded by its timeout alone, rust-libp2p \
-            not at all.)",
-        max_list:
-            "Bytes of an answer to ls, sent or received. Default 16383: what a two-byte length holds, and the \
-            longest frame that rust-libp2p reads. An answer of ours ends before the first name that doesn't fit.",
-        max_listed: "Names that an answer to ls may bring. Default 256.",
-        max_tx:
-            "Above this many bytes that wait to be sent, a machine reads nothing that it would have to answer. \
-            Default 16 KiB.",
-        timeout:
-            "From the first call until the negotiation must be over. Default 10 s, as rust-libp2p and js-libp2p \
-            have it. \"never\" is for callers that have a deadline of their own.",
-        eager_header:
-            "Whether a listener sends its header at once, before anything came. Default false: it then goes out in \
-            answer to the remote's header, in the same flight as the answer to a proposal that came along, as the \
-            spec recommends. true is what go-libp2p and py-libp2p do; it helps a dialer that insists on reading \
-            first.",
-    });
+    negotiation!(all, "upgrade.multistream", "Agreeing on the security protocol and the multiplexer.", |c| c.upgrade.multistream);
     section!(all, "upgrade.muxer.yamux", "yamux.", |c| c.upgrade.muxer.yamux, {
         max_inbound_streams:
-            "Streams that the remote may have open; further ones are reset. Default 512, as rust-yamux and go- \
-            libp2p.",
+            "Streams that the remote may have open; further ones are reset. Default 512, as rust-yamux and \
+            go-libp2p.",
         max_outbound_streams: "Streams that we may have open. Default 512.",
         max_unacknowledged:
             "Streams of ours that the remote has not acknowledged. Default 256: libp2p yamux spec, \"ACK backlog\".",
@@ -148,31 +165,5 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "Streams of each end that may be in negotiation at once; further ones of the remote are reset. Default \
             256.",
     });
-    section!(all, "upgrade.connection.negotiation", "Agreeing on each stream's protocol.", |c| c.upgrade.connection.negotiation, {
-        max_frame:
-            "Bytes of one frame that the remote sends, with its newline, without its length. Default 1024, as go- \
-            libp2p and js-libp2p have it (rust-libp2p takes 16383).",
-        max_proposals:
-            "Names that a dialer may be asked to propose. Default 64: each costs a round trip, and real lists have \
-            fewer than 10.",
-        max_rounds:
-            "How often a listener answers with na or a list before it gives up. Default 64, to serve every list \
-            that max_proposals allows on the other side. (go-libp2p is bounded by its timeout alone, rust-libp2p \
-            not at all.)",
-        max_list:
-            "Bytes of an answer to ls, sent or received. Default 16383: what a two-byte length holds, and the \
-            longest frame that rust-libp2p reads. An answer of ours ends before the first name that doesn't fit.",
-        max_listed: "Names that an answer to ls may bring. Default 256.",
-        max_tx:
-            "Above this many bytes that wait to be sent, a machine reads nothing that it would have to answer. \
-            Default 16 KiB.",
-        timeout:
-            "From the first call until the negotiation must be over. Default 10 s, as rust-libp2p and js-libp2p \
-            have it. \"never\" is for callers that have a deadline of their own.",
-        eager_header:
-            "Whether a listener sends its header at once, before anything came. Default false: it then goes out in \
-            answer to the remote's header, in the same flight as the answer to a proposal that came along, as the \
-            spec recommends. true is what go-libp2p and py-libp2p do; it helps a dialer that insists on reading \
-            first.",
-    });
+    negotiation!(all, "upgrade.connection.negotiation", "Agreeing on each stream's protocol.", |c| c.upgrade.connection.negotiation);
 }

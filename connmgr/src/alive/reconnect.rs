@@ -6,28 +6,28 @@
 //!      ^  \                       ^                                          | |
 //!      |   \ stopped,             +------- dial failed, tries are left ------+ |
 //!      |    \ disconnected                                                     | no tries are left
-//!      |     +-------------------> Quiet <-------------------------------------+ (and it is told)
+//!      |     +-------------------> Quiet <-------------------------------------+ (and it is told; a new network: Turn)
 //!      +--- connected, from anywhere
 //!  Connected -- gave way to others --> Waiting, for the greatest delay
 //! ```
 //! The tries, the first delay, its doubling and the number at one time are js-libp2p's reconnect queue; the greatest delay,
-//! the jitter, and that a connection must last to count, are ours. A new network makes every waiting peer's turn come at
-//! once, and counts its tries anew.
+//! the jitter, and that a connection must last to count, are ours. A new network makes the turn of every peer come at once that
+//! waits or was given up, and counts its tries anew.
 
 use super::ReconnectConfig;
 use crate::table::{Heap, Index, NO_SLOT, Slab};
-use crate::text::{cut, heap_bytes};
+use crate::text::heap_bytes;
 use alloc::vec::Vec;
 use core::time::Duration;
 use smol_str::{SmolStr, format_smolstr};
-use tidewire_core::{PeerId, Seed, Time};
+use tidewire_core::{PeerId, Seed, Time, cut};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ReconnectAction {
     /// Dial this peer, for the `try_`th time, 1 the first. Report `connected` or `dial_failed`.
     Dial { peer: PeerId, try_: u32 },
-    /// All tries failed. The peer is left alone until it is connected, or marked, once more.
+    /// All tries failed. The peer is left alone until it is connected, or marked, once more, or the network changes.
     GaveUp { peer: PeerId, tries: u32, why: SmolStr },
 }
 
@@ -73,8 +73,14 @@ enum State {
     Waiting,
     Turn,
     Dialing,
-    Quiet,
+    Quiet {
+        /// All tries failed: another network is worth new ones. Else the application wants it left alone.
+        gave_up: bool,
+    },
 }
+
+/// Left alone, as the application wants it.
+const STOPPED: State = State::Quiet { gave_up: false };
 
 /// Bytes of what came of the last try.
 const MAX_WHY: usize = 128;
@@ -113,7 +119,7 @@ impl Reconnect {
                 if self.peers.len() >= self.config.max_peers {
                     return Err(Full(self.config.max_peers));
                 }
-                let slot = self.peers.insert(Kept { peer, state: State::Quiet, tries: 0, why: SmolStr::default() });
+                let slot = self.peers.insert(Kept { peer, state: STOPPED, tries: 0, why: SmolStr::default() });
                 if slot == NO_SLOT {
                     return Err(Full(NO_SLOT));
                 }
@@ -123,7 +129,7 @@ impl Reconnect {
         };
         match self.peers.get(slot).map(|kept| kept.state) {
             _ if connected => self.arrive(now, slot),
-            Some(State::Quiet | State::Connected { .. }) => self.begin(now, slot),
+            Some(State::Quiet { .. } | State::Connected { .. }) => self.begin(now, slot),
             _ => {}
         }
         Ok(())
@@ -146,7 +152,7 @@ impl Reconnect {
         if let Some(slot) = self.find(peer) {
             let next = match self.peers.get(slot).map(|kept| kept.state) {
                 Some(State::Connected { since, .. }) => State::Connected { since, stopped: true },
-                _ => State::Quiet,
+                _ => STOPPED,
             };
             self.enter(slot, next);
         }
@@ -157,7 +163,7 @@ impl Reconnect {
         let Some(slot) = self.find(peer) else { return };
         let Some(&Kept { state, tries, .. }) = self.peers.get(slot) else { return };
         match state {
-            State::Connected { stopped: true, .. } => self.enter(slot, State::Quiet),
+            State::Connected { stopped: true, .. } => self.enter(slot, STOPPED),
             State::Connected { since, .. } if tries == 0 || now.since(since) >= self.config.settled => {
                 self.begin(now, slot);
             }
@@ -166,7 +172,7 @@ impl Reconnect {
                 self.explain(slot, &format_smolstr!("it was connected, and lost again after {lived} ms"));
                 self.wait(now, slot);
             }
-            State::Waiting | State::Turn | State::Dialing | State::Quiet => {}
+            State::Waiting | State::Turn | State::Dialing | State::Quiet { .. } => {}
         }
     }
 
@@ -191,17 +197,24 @@ impl Reconnect {
         }
     }
 
-    /// Addresses that could not be reached may be reachable now: all that wait are tried, and have all their tries again.
+    /// Addresses that could not be reached may be reachable now: all that wait, and all that were given up, are tried, and have all
+    /// their tries again. Whom the application wants left alone is left alone.
     pub(crate) fn network_changed(&mut self) {
         while let Some((_, slot)) = self.waiting.peek() {
             self.enter(slot, State::Turn);
         }
         let slots: Vec<u32> = self.peers.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            if let Some(kept) = self.peers.get_mut(slot)
-                && !matches!(kept.state, State::Quiet)
-            {
-                kept.tries = 0;
+            let Some(kept) = self.peers.get_mut(slot) else { continue };
+            match kept.state {
+                State::Quiet { gave_up: false } => {}
+                State::Quiet { gave_up: true } => {
+                    if self.config.tries > 0 {
+                        kept.tries = 0;
+                        self.enter(slot, State::Turn);
+                    }
+                }
+                _ => kept.tries = 0,
             }
         }
     }
@@ -258,7 +271,7 @@ impl Reconnect {
         let Some(kept) = self.peers.get_mut(slot) else { return };
         let since = match kept.state {
             State::Connected { since, .. } => since,
-            State::Quiet => {
+            State::Quiet { .. } => {
                 kept.tries = 0;
                 now
             }
@@ -280,7 +293,7 @@ impl Reconnect {
     fn wait(&mut self, now: Time, slot: u32) {
         let Some(tries) = self.peers.get(slot).map(|kept| kept.tries) else { return };
         if tries >= self.config.tries {
-            self.enter(slot, State::Quiet);
+            self.enter(slot, State::Quiet { gave_up: true });
             self.news.set(slot, self.count);
             return;
         }
@@ -311,7 +324,7 @@ impl Reconnect {
         match state {
             State::Turn => self.turns.set(slot, self.count),
             State::Dialing => self.dialing = self.dialing.saturating_add(1),
-            State::Connected { .. } | State::Waiting | State::Quiet => {}
+            State::Connected { .. } | State::Waiting | State::Quiet { .. } => {}
         }
     }
 
@@ -332,7 +345,7 @@ impl Reconnect {
                 self.turns.remove(slot);
             }
             Some(State::Dialing) => self.dialing = self.dialing.saturating_sub(1),
-            Some(State::Quiet) => {
+            Some(State::Quiet { .. }) => {
                 self.news.remove(slot);
             }
             Some(State::Connected { .. }) | None => {}

@@ -23,7 +23,7 @@ mod tests;
 pub(crate) use entry::{Connection, Counts, Peer, State, Stream, StreamExists};
 
 use crate::table::{ConnIx, Index, Links, NO_SLOT, PeerIx, Slab};
-use crate::text::{address_bytes, heap_bytes};
+use crate::text::heap_bytes;
 use crate::{CloseReason, ConnectionId, Direction, StreamId};
 use alloc::collections::BTreeMap;
 use core::mem;
@@ -235,7 +235,7 @@ impl Book {
         }
         let connection = self.connections.remove(ix.0)?;
         self.by_connection_id.remove(connection.id, ix.0);
-        self.address_bytes = self.address_bytes.saturating_sub(address_bytes(&connection.remote));
+        self.address_bytes = self.address_bytes.saturating_sub(connection.remote.memory_used());
         self.unlink(ix, &connection);
         match connection.state {
             State::Pending => {}
@@ -269,7 +269,7 @@ impl Book {
         if let Some(known) = self.find_connection(id) {
             return Err(known);
         }
-        self.address_bytes = self.address_bytes.saturating_add(address_bytes(&connection.remote));
+        self.address_bytes = self.address_bytes.saturating_add(connection.remote.memory_used());
         let slot = self.connections.insert(connection);
         self.by_connection_id.add(id, slot);
         Ok(ConnIx(slot))

@@ -474,7 +474,7 @@ fn compare_counts(book: &Book, model: &Model) {
         connected_peers: connected.len() as u32,
     };
     assert_eq!(book.counts(), expected);
-    let address_bytes: usize = model.connections.iter().map(|connection| address_bytes(&connection.remote)).sum();
+    let address_bytes: usize = model.connections.iter().map(|connection| connection.remote.memory_used()).sum();
     assert_eq!(book.address_bytes, address_bytes);
     let reasons: usize =
         model.connections.iter().filter_map(|connection| connection.reason.as_ref()).map(reason_bytes).sum();

@@ -78,14 +78,14 @@ mod types;
 
 pub use types::{Action, ComponentId, ComponentsConfig, Input, MessageId, Misuse, Opcodes, Route, Unrouted};
 
-use crate::text::{cut, heap_bytes};
+use crate::text::heap_bytes;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem::{self, size_of};
 use peers::{Cursor, Peers};
 use routes::Routes;
 use smol_str::SmolStr;
-use tidewire_core::{EventMachine, PeerId, Time};
+use tidewire_core::{EventMachine, PeerId, Time, cut};
 
 /// The table of components. See the [module's documentation](self).
 ///

@@ -11,7 +11,6 @@
 //! on entries.
 
 use super::DialConfig;
-use super::shared::allocated;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::hash::Hasher;
 use core::time::Duration;
@@ -135,14 +134,14 @@ impl Backoffs {
     }
 
     fn insert(&mut self, key: Key, entry: Entry) {
-        self.address_bytes = self.address_bytes.saturating_add(allocated(&key.1));
+        self.address_bytes = self.address_bytes.saturating_add(key.1.memory_used());
         self.by_end.insert((entry.until, key.clone()));
         self.entries.insert(key, entry);
     }
 
     fn remove(&mut self, key: &Key) -> Option<Entry> {
         let (key, entry) = self.entries.remove_entry(key)?;
-        self.address_bytes = self.address_bytes.saturating_sub(allocated(&key.1));
+        self.address_bytes = self.address_bytes.saturating_sub(key.1.memory_used());
         self.by_end.remove(&(entry.until, key));
         Some(entry)
     }

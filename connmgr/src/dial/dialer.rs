@@ -46,7 +46,7 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 /// - When a connection answers all callers, dials whose transport is not connected are aborted; handshakes go on, and may become
 ///   connections too. When all callers leave, handshakes are aborted as well.
 /// - Relayed addresses are dialed only while some caller accepts a relayed connection; one who doesn't goes on waiting for a direct one.
-/// - Backoffs are counted for failures of the address, not for aborts, gates, limits, missing transports or faults of this machine.
+/// - Backoffs are counted for failures of the address, a time that is over among them; not for other aborts, gates, limits, missing transports or faults of this machine.
 ///
 /// ```
 /// use tidewire_connmgr::dial::{DialAction, DialConfig, DialInput, DialOptions, Dialer};

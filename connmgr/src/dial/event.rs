@@ -92,6 +92,8 @@ pub enum DialAction {
     Abort {
         /// Which.
         dial: DialId,
+        /// Its address, or the peer as a whole, had all its time: a failure of the address. Else nobody wants it any more.
+        timed_out: bool,
     },
     /// A wish came true.
     Answered {

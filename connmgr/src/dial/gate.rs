@@ -7,14 +7,13 @@
 //! ```
 
 use super::rank::embedded_v4;
-use super::shared::allocated;
 use super::{DialConfig, DialMisuse};
-use crate::text::cut;
+use crate::text::heap_bytes;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use smol_str::SmolStr;
-use tidewire_core::{Multiaddr, PeerId};
+use tidewire_core::{Multiaddr, PeerId, cut};
 
 /// What a rule of the gate is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,12 +88,12 @@ impl Gate {
             return Err(DialMisuse::TooManyRules(self.max_rules));
         }
         let why = SmolStr::new(cut(why, Self::MAX_WHY));
-        let mut boxed = heap(&why);
+        let mut boxed = heap_bytes(&why);
         let old = match (rule, network) {
             (GateRule::Peer(peer), _) => self.peers.insert(peer, why),
             (GateRule::Address(address), _) => {
                 let address = address.without_peer_id();
-                let bytes = allocated(&address);
+                let bytes = address.memory_used();
                 let old = self.addresses.insert(address, why);
                 if old.is_none() {
                     boxed += bytes;
@@ -105,7 +104,7 @@ impl Gate {
             (GateRule::Subnet(..), Some(Network::V6(prefix, bits))) => self.v6.insert(prefix, bits, why),
             (GateRule::Subnet(..), None) => None,
         };
-        self.boxed = (self.boxed + boxed).saturating_sub(old.as_ref().map_or(0, heap));
+        self.boxed = (self.boxed + boxed).saturating_sub(old.as_ref().map_or(0, heap_bytes));
         Ok(())
     }
 
@@ -115,7 +114,7 @@ impl Gate {
             GateRule::Peer(peer) => (self.peers.remove(peer), 0),
             GateRule::Address(address) => {
                 let address = address.without_peer_id();
-                (self.addresses.remove(&address), allocated(&address))
+                (self.addresses.remove(&address), address.memory_used())
             }
             GateRule::Subnet(ip, prefix) => match Network::new(*ip, *prefix) {
                 Ok(Network::V4(prefix, bits)) => (self.v4.remove(prefix, bits), 0),
@@ -124,7 +123,7 @@ impl Gate {
             },
         };
         let Some(why) = old else { return false };
-        self.boxed = self.boxed.saturating_sub(heap(&why) + address);
+        self.boxed = self.boxed.saturating_sub(heap_bytes(&why) + address);
         true
     }
 
@@ -254,11 +253,6 @@ fn v4_bits(ip: Ipv4Addr) -> u128 {
 fn masked(bits: u128, prefix: u8) -> u128 {
     let beyond = 128u32.saturating_sub(u32::from(prefix));
     bits & u128::MAX.checked_shl(beyond).unwrap_or(0)
-}
-
-/// Bytes behind a reason.
-fn heap(why: &SmolStr) -> usize {
-    if why.is_heap_allocated() { why.len() + 2 * size_of::<usize>() } else { 0 }
 }
 
 #[cfg(test)]

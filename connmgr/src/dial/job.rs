@@ -10,7 +10,7 @@
 //!          or go, or the network changes)
 //! ```
 
-use super::shared::{Shared, allocated};
+use super::shared::Shared;
 use super::{AddressReport, DialAction, DialFailure, DialFault, DialOptions, DialReport, Outcome};
 use super::{rank, takes_descriptor, usable};
 use crate::{ConnectionId, DialId, RequestId};
@@ -198,15 +198,12 @@ impl Job {
     /// Time passed: dials that took too long are aborted, and callers whose time is over are told.
     pub(super) fn tick(&mut self, shared: &mut Shared) {
         for entry in &mut self.entries {
-            let State::Live { dial, since, limit, connected } = entry.state else { continue };
+            let State::Live { since, limit, .. } = entry.state else { continue };
             if since + limit > shared.due {
                 continue;
             }
-            let fault = DialFault::Timeout(limit);
-            shared.learn(self.peer, &entry.key, &fault, connected);
-            shared.abort(dial);
+            entry.time_out(shared, self.peer, limit);
             self.live = self.live.saturating_sub(1);
-            entry.state = State::Ended { outcome: Outcome::Failed(fault), took: shared.now.since(since) };
         }
         let late = self.callers.iter().take_while(|caller| caller.until <= shared.due).count();
         let late: Vec<_> = self.callers.drain(..late).collect();
@@ -214,7 +211,12 @@ impl Job {
             return;
         }
         if self.callers.is_empty() {
-            self.abort(shared, |_, _| true);
+            // What the addresses had was all the time that there was: they did not answer in it.
+            for entry in &mut self.entries {
+                let State::Live { since, .. } = entry.state else { continue };
+                entry.time_out(shared, self.peer, shared.due.since(since));
+                self.live = self.live.saturating_sub(1);
+            }
         }
         let timeout = shared.config.peer_timeout;
         self.fail(shared, &late, Some(&DialFailure::Timeout(timeout)));
@@ -280,7 +282,7 @@ impl Job {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        let addresses = |entry: &Entry| allocated(&entry.address) + allocated(&entry.key);
+        let addresses = |entry: &Entry| entry.address.memory_used() + entry.key.memory_used();
         self.callers.capacity() * size_of::<Caller>()
             + self.entries.capacity() * size_of::<Entry>()
             + self.entries.iter().map(addresses).sum::<usize>()
@@ -442,7 +444,7 @@ impl Job {
         for entry in &mut self.entries {
             let State::Live { dial, since, connected, .. } = entry.state else { continue };
             if which(entry, connected) {
-                shared.abort(dial);
+                shared.abort(dial, false);
                 self.live = self.live.saturating_sub(1);
                 entry.state = State::Ended { outcome: Outcome::Aborted, took: shared.now.since(since) };
             }
@@ -511,6 +513,15 @@ impl Job {
 }
 
 impl Entry {
+    /// Its dial is aborted, because it had this much time: a failure of the address.
+    fn time_out(&mut self, shared: &mut Shared, peer: PeerId, after: Duration) {
+        let State::Live { dial, since, connected, .. } = self.state else { return };
+        let fault = DialFault::Timeout(after);
+        shared.learn(peer, &self.key, &fault, connected);
+        shared.abort(dial, true);
+        self.state = State::Ended { outcome: Outcome::Failed(fault), took: shared.now.since(since) };
+    }
+
     /// Whether it may be dialed, as things stand.
     fn admit(&mut self, shared: &mut Shared, peer: PeerId, direct_only: bool, forced: bool) -> Result<(), Outcome> {
         usable(&self.key, peer, direct_only)?;

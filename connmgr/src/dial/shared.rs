@@ -81,9 +81,9 @@ impl Shared {
         dial
     }
 
-    pub(super) fn abort(&mut self, dial: DialId) {
+    pub(super) fn abort(&mut self, dial: DialId, timed_out: bool) {
         self.forget(dial);
-        self.push(DialAction::Abort { dial });
+        self.push(DialAction::Abort { dial, timed_out });
     }
 
     /// A dial is over.
@@ -164,16 +164,11 @@ pub(super) fn tree_bytes(len: usize, entry: usize) -> usize {
     if len == 0 { 0 } else { (len / TAKEN + 1) * (PLACES * entry + HEADER) }
 }
 
-/// Bytes behind an address: its own, and the two counts of an `Arc`.
-pub(super) fn allocated(address: &Multiaddr) -> usize {
-    address.as_bytes().len() + 2 * size_of::<usize>()
-}
-
 fn bytes_of(action: &DialAction) -> usize {
     match action {
-        DialAction::Dial { address, .. } => allocated(address),
+        DialAction::Dial { address, .. } => address.memory_used(),
         DialAction::Failed { report, .. } => {
-            let addresses = report.addresses.iter().map(|row| allocated(&row.address)).sum::<usize>();
+            let addresses = report.addresses.iter().map(|row| row.address.memory_used()).sum::<usize>();
             size_of::<DialReport>() + report.addresses.capacity() * size_of::<super::AddressReport>() + addresses
         }
         DialAction::Abort { .. } | DialAction::Answered { .. } => 0,

@@ -356,6 +356,21 @@ impl Limits {
         Ok(())
     }
 
+    /// Counts `bytes` of a connection that are in use already, whatever the caps say.
+    pub fn hold(&mut self, bytes: u64, of_connection: &mut Scope, of_peer: &mut Scope) {
+        self.memory = self.memory.saturating_add(bytes);
+        of_connection.memory = of_connection.memory.saturating_add(bytes);
+        of_peer.memory = of_peer.memory.saturating_add(bytes);
+    }
+
+    /// The narrowest cap of memory that is passed, as [`Limits::hold`] may do.
+    pub fn memory_room(&self, of_connection: &Scope, of_peer: &Scope) -> Result<(), LimitExceeded> {
+        let LimitsConfig { memory, memory_per_peer, memory_per_connection, .. } = self.config;
+        room_for(Limit::MemoryPerConnection, memory_per_connection, of_connection.memory, 0)?;
+        room_for(Limit::MemoryPerPeer, memory_per_peer, of_peer.memory, 0)?;
+        room_for(Limit::Memory, memory, self.memory, 0).map(drop)
+    }
+
     /// Gives memory back where it was reserved. Gives how much that was: never more than is reserved there, so that
     /// `u64::MAX` gives back all that a connection has.
     pub fn release(&mut self, bytes: u64, of_connection: Option<&mut Scope>, of_peer: Option<&mut Scope>) -> u64 {

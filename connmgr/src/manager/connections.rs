@@ -14,7 +14,6 @@ use super::ConnectionManager;
 use crate::dial::{DialFault, DialInput, DialMisuse};
 use crate::limits::LimitExceeded;
 use crate::table::{ConnIx, PeerIx};
-use crate::text;
 use crate::{Action, By, CloseReason, ConnectionId, DialId, Direction, Event, Misuse, Origin, RefuseReason};
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -222,6 +221,7 @@ impl ConnectionManager {
         while let Some(stream) = self.book.next_stream(ix) {
             self.take_stream_out(ix, peer_ix, stream);
         }
+        self.held.remove(&ix);
         self.release_all(ix, peer_ix);
         self.remember_rtt(ix, peer_ix);
         self.alive.closed(ix);
@@ -238,8 +238,10 @@ impl ConnectionManager {
             None => (by, CloseReason::Reported { why: cut(why) }),
         };
         let stopped = matches!(reason, CloseReason::Asked { .. } | CloseReason::Denied { .. } | CloseReason::Shutdown);
-        let gave_way =
-            matches!(reason, CloseReason::Trimmed { .. } | CloseReason::Evicted { .. } | CloseReason::Emergency);
+        let gave_way = matches!(
+            reason,
+            CloseReason::Trimmed { .. } | CloseReason::Evicted { .. } | CloseReason::Emergency | CloseReason::Limit(_)
+        );
         let lived = self.now.since(entry.since);
         self.tell(Event::ConnectionClosed { connection: entry.id, peer, by, reason, lived });
         if self.book.peer(peer_ix).is_none_or(|entry| entry.established == 0) {
@@ -352,5 +354,5 @@ impl Newcomer {
 
 /// At most 128 bytes of a reason, whole characters.
 pub(super) fn cut(why: &str) -> SmolStr {
-    SmolStr::new(text::cut(why, MAX_WHY))
+    SmolStr::new(tidewire_core::cut(why, MAX_WHY))
 }

@@ -81,8 +81,11 @@ impl ConnectionManager {
         while let Some(action) = self.dialer.poll() {
             match action {
                 DialAction::Dial { dial, peer, address, timeout } => self.start(dial, peer, address, timeout),
-                DialAction::Abort { dial } => {
+                DialAction::Abort { dial, timed_out } => {
                     if let Some(pending) = self.dials.remove(&dial) {
+                        if timed_out {
+                            self.note_outcome(pending.peer, &pending.address, false);
+                        }
                         self.limits.end_pending(Direction::Outbound, Self::counted_ip(&pending.address));
                         self.act(Action::Abort { dial });
                     }

@@ -14,6 +14,7 @@
 mod commands;
 mod connections;
 mod dialing;
+mod memory;
 mod pairs;
 mod streams;
 #[cfg(test)]
@@ -62,6 +63,8 @@ pub struct ConnectionManager {
     idle_trim: bool,
     /// Dials that count as pending.
     dials: BTreeMap<DialId, PendingDial>,
+    /// What connections make us keep; of the memory that is reserved for them.
+    held: BTreeMap<ConnIx, u64>,
     /// No dial of this number or above was made yet.
     next_dial: u64,
     next_own_request: u64,
@@ -102,6 +105,7 @@ impl ConnectionManager {
             touched_pairs: Vec::new(),
             idle_trim: false,
             dials: BTreeMap::new(),
+            held: BTreeMap::new(),
             next_dial: 0,
             next_own_request: OWN_REQUESTS,
             max_unpolled: config.max_unpolled,
@@ -230,6 +234,7 @@ impl EventMachine for ConnectionManager {
             + self.pair_times.memory_used()
             + self.pairs.values().map(|pair| pair.memory_used() + size_of::<(PeerIx, Pair)>()).sum::<usize>()
             + self.dials.len() * size_of::<(DialId, PendingDial)>()
+            + self.held.len() * size_of::<(ConnIx, u64)>()
             + self.actions.capacity() * size_of::<Action>()
     }
 }
@@ -257,6 +262,7 @@ impl ConnectionManager {
                 self.stream_protocol(connection, stream, protocol)
             }
             Input::StreamClosed { connection, stream } => self.stream_closed(connection, stream),
+            Input::Holds { connection, bytes } => self.holds(connection, bytes),
             Input::Used { connection } => self.used(connection),
             Input::Pong { connection, rtt } => self.pong(connection, rtt),
             Input::PingUnsupported { connection } => self.ping_unsupported(connection),

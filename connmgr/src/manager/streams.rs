@@ -1,8 +1,7 @@
-//! Streams opened and closed, and memory reserved.
+//! Streams opened and closed.
 
 use super::ConnectionManager;
-use super::view::MemoryScope;
-use crate::limits::{LimitExceeded, ProtocolIx, Scope};
+use crate::limits::{ProtocolIx, Scope};
 use crate::table::{ConnIx, PeerIx};
 use crate::{Action, ConnectionId, Direction, Event, Misuse, StreamId, StreamRefusal};
 
@@ -104,100 +103,17 @@ impl ConnectionManager {
         }
     }
 
-    fn scopes(&self, ix: ConnIx, peer_ix: PeerIx) -> (Scope, Scope) {
+    pub(super) fn scopes(&self, ix: ConnIx, peer_ix: PeerIx) -> (Scope, Scope) {
         let ours = self.book.connection(ix).map(|entry| entry.scope).unwrap_or_default();
         let theirs = self.book.peer(peer_ix).map(|entry| entry.scope).unwrap_or_default();
         (ours, theirs)
     }
 
-    fn set_scopes(&mut self, ix: ConnIx, peer_ix: PeerIx, ours: Scope, theirs: Scope) {
+    pub(super) fn set_scopes(&mut self, ix: ConnIx, peer_ix: PeerIx, ours: Scope, theirs: Scope) {
         if let Some(entry) = self.book.connection_mut(ix) {
             entry.scope = ours;
         }
         if let Some(entry) = self.book.peer_mut(peer_ix) {
-            entry.scope = theirs;
-        }
-    }
-
-    /// Reserves bytes: for a connection, its peer and the system at once. All or nothing.
-    ///
-    /// Say it before allocating what a remote makes you allocate, and [`release`](Self::release) it afterwards. What is
-    /// reserved for a connection is released when it is gone.
-    ///
-    /// # Errors
-    /// The inner error: a limit is reached. The outer one: there is no such connection, or it is not established.
-    pub fn reserve(&mut self, scope: MemoryScope, bytes: u64) -> Result<Result<(), LimitExceeded>, Misuse> {
-        let (ix, peer_ix) = self.find_scope(scope, true)?;
-        let (mut ours, mut theirs) = self.scopes_of(ix, peer_ix);
-        let done =
-            self.limits.reserve(bytes, ix.is_some().then_some(&mut ours), peer_ix.is_some().then_some(&mut theirs));
-        self.set_scopes_of(ix, peer_ix, ours, theirs);
-        if let Some(peer) = peer_ix {
-            self.forget_if_blank(peer);
-        }
-        Ok(done)
-    }
-
-    /// Gives reserved bytes back, and says how many: no more than were reserved in this scope.
-    ///
-    /// # Errors
-    /// There is no such connection, or it is not established.
-    pub fn release(&mut self, scope: MemoryScope, bytes: u64) -> Result<u64, Misuse> {
-        let (ix, peer_ix) = self.find_scope(scope, false)?;
-        if matches!(scope, MemoryScope::Peer(_)) && peer_ix.is_none() {
-            return Ok(0);
-        }
-        let (mut ours, mut theirs) = self.scopes_of(ix, peer_ix);
-        // A peer's sum holds what its connections reserved, which is theirs to give back.
-        let bytes = match (ix, peer_ix) {
-            (None, Some(peer)) => {
-                let of_connections: u64 = self.book.connections_of(peer).map(|(_, entry)| entry.scope.memory).sum();
-                bytes.min(theirs.memory.saturating_sub(of_connections))
-            }
-            _ => bytes,
-        };
-        let released =
-            self.limits.release(bytes, ix.is_some().then_some(&mut ours), peer_ix.is_some().then_some(&mut theirs));
-        self.set_scopes_of(ix, peer_ix, ours, theirs);
-        if let Some(peer) = peer_ix {
-            self.forget_if_blank(peer);
-        }
-        Ok(released)
-    }
-
-    /// What is reserved for a connection goes with it.
-    pub(super) fn release_all(&mut self, ix: ConnIx, peer_ix: PeerIx) {
-        let (mut ours, mut theirs) = self.scopes(ix, peer_ix);
-        if ours.memory > 0 {
-            self.limits.release(ours.memory, Some(&mut ours), Some(&mut theirs));
-            self.set_scopes(ix, peer_ix, ours, theirs);
-        }
-    }
-
-    fn find_scope(&mut self, scope: MemoryScope, make: bool) -> Result<(Option<ConnIx>, Option<PeerIx>), Misuse> {
-        match scope {
-            MemoryScope::System => Ok((None, None)),
-            MemoryScope::Peer(peer) => {
-                Ok((None, if make { Some(self.book.intern(peer)) } else { self.book.find(&peer) }))
-            }
-            MemoryScope::Connection(connection) => {
-                let ix = self.find_established(connection)?;
-                Ok((Some(ix), self.book.connection(ix).and_then(|entry| entry.peer)))
-            }
-        }
-    }
-
-    fn scopes_of(&self, ix: Option<ConnIx>, peer: Option<PeerIx>) -> (Scope, Scope) {
-        let ours = ix.and_then(|ix| self.book.connection(ix)).map(|entry| entry.scope).unwrap_or_default();
-        let theirs = peer.and_then(|ix| self.book.peer(ix)).map(|entry| entry.scope).unwrap_or_default();
-        (ours, theirs)
-    }
-
-    fn set_scopes_of(&mut self, ix: Option<ConnIx>, peer: Option<PeerIx>, ours: Scope, theirs: Scope) {
-        if let Some(entry) = ix.and_then(|ix| self.book.connection_mut(ix)) {
-            entry.scope = ours;
-        }
-        if let Some(entry) = peer.and_then(|ix| self.book.peer_mut(ix)) {
             entry.scope = theirs;
         }
     }

@@ -1,13 +1,13 @@
 //! What is remembered about one peer.
 
 use super::MetadataConfig;
-use crate::text::{address_bytes, cut, heap_bytes};
+use crate::text::heap_bytes;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 use core::time::Duration;
 use smol_str::SmolStr;
-use tidewire_core::{Multiaddr, PeerId, Reach, Time};
+use tidewire_core::{Multiaddr, PeerId, Reach, Time, cut};
 
 /// Who says that a peer has an address. Later ones weigh more: an address keeps the strongest source that told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -162,7 +162,7 @@ impl PeerMetadata {
 
     /// Bytes on the heap. The addresses' own are counted though they may be shared with other parts.
     pub(super) fn heap(&self) -> usize {
-        let addresses: usize = self.addresses.iter().map(|record| address_bytes(&record.address)).sum();
+        let addresses: usize = self.addresses.iter().map(|record| record.address.memory_used()).sum();
         let said = self.said.as_ref().map_or(0, |said| {
             let names: usize = said.protocols.iter().chain(&said.agent).map(heap_bytes).sum();
             size_of::<Said>() + said.protocols.len() * size_of::<SmolStr>() + names

@@ -303,8 +303,23 @@ impl Model {
             if let State::Live { dial, since, connected } = entry.state
                 && which(entry, connected)
             {
-                self.actions.push(DialAction::Abort { dial });
+                self.actions.push(DialAction::Abort { dial, timed_out: false });
                 entry.state = State::Ended(Outcome::Aborted, self.now.since(since));
+            }
+        }
+    }
+
+    /// The dials that `which` names had all their time: so much, if it is given.
+    fn time_out(&mut self, at: usize, which: impl Fn(&Self, &Entry, Time) -> Option<Duration>) {
+        for n in 0..self.jobs[at].entries.len() {
+            let (peer, entry) = (self.jobs[at].peer, &self.jobs[at].entries[n]);
+            if let State::Live { dial, since, .. } = entry.state
+                && let Some(had) = which(self, entry, since)
+            {
+                self.back_off(peer, &entry.key.clone());
+                self.actions.push(DialAction::Abort { dial, timed_out: true });
+                let outcome = Outcome::Failed(DialFault::Timeout(had));
+                self.jobs[at].entries[n].state = State::Ended(outcome, self.now.since(since));
             }
         }
     }
@@ -349,21 +364,16 @@ impl Model {
     }
 
     fn tick(&mut self, at: usize) {
-        for n in 0..self.jobs[at].entries.len() {
-            let (peer, entry) = (self.jobs[at].peer, &self.jobs[at].entries[n]);
-            let limit = self.limit(&entry.key);
-            if let State::Live { dial, since, .. } = entry.state
-                && since + limit <= self.due
-            {
-                self.back_off(peer, &entry.key.clone());
-                self.actions.push(DialAction::Abort { dial });
-                let outcome = Outcome::Failed(DialFault::Timeout(limit));
-                self.jobs[at].entries[n].state = State::Ended(outcome, self.now.since(since));
-            }
-        }
+        self.time_out(at, |this, entry, since| {
+            let limit = this.limit(&entry.key);
+            (since + limit <= this.due).then_some(limit)
+        });
         let (due, timeout) = (self.due, self.config.peer_timeout);
         let late = move |caller: &(RequestId, DialOptions, Time)| caller.2 + timeout <= due;
         if self.jobs[at].callers.iter().any(late) {
+            if self.jobs[at].callers.iter().all(late) {
+                self.time_out(at, |this, _, since| Some(this.due.since(since)));
+            }
             self.fail(at, late, Some(&DialFailure::Timeout(timeout)));
         }
         self.settle(at);

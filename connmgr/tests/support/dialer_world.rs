@@ -336,7 +336,7 @@ impl Watch {
                 assert!(self.dials.len() <= self.config.at_once as usize);
                 assert!(heavy <= self.config.file_descriptors as usize);
             }
-            DialAction::Abort { dial } => {
+            DialAction::Abort { dial, .. } => {
                 assert!(self.dials.remove(dial).is_some(), "a dial ends once");
             }
             DialAction::Answered { request, connection, peer } => {

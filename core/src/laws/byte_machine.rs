@@ -353,11 +353,7 @@ impl<S: ByteSubject> Run<S> {
 
     fn call(&mut self) -> Result<Option<<S::Machine as Machine>::Output>, <S::Machine as Machine>::Error> {
         self.calls += 1;
-        if self.ended {
-            self.machine.end(self.now, &mut self.rx, &mut self.tx)
-        } else {
-            self.machine.advance(self.now, &mut self.rx, &mut self.tx)
-        }
+        self.machine.advance_or_end(self.now, &mut self.rx, &mut self.tx, self.ended)
     }
 
     fn send(&mut self) {

@@ -89,6 +89,11 @@ impl Multiaddr {
         Multiaddr(Arc::default())
     }
 
+    /// Bytes that it holds on the heap: its own behind two counts. Clones share them.
+    pub fn memory_used(&self) -> usize {
+        (2 * size_of::<usize>() + self.0.len()).next_multiple_of(align_of::<usize>())
+    }
+
     /// Reads the binary form.
     ///
     /// # Errors

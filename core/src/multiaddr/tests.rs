@@ -520,6 +520,18 @@ fn a_certificate_hash_gives_its_function_and_digest() {
 }
 
 #[test]
+fn the_memory_counted_is_the_memory_allocated() {
+    for text in
+        ["/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/tcp/1/ws", "/ip6/::1/udp/4001/quic-v1", "/dns/a.example/tcp/443"]
+    {
+        let bytes = ma(text).as_bytes().to_vec();
+        let mut address = Multiaddr::empty();
+        let counted = allocation_counter::measure(|| address = Multiaddr::from_bytes(&bytes).unwrap());
+        assert_eq!(u64::try_from(address.memory_used()).unwrap(), counted.bytes_total, "{text}");
+    }
+}
+
+#[test]
 fn a_clone_shares_the_bytes() {
     let address = ma("/ip4/192.0.2.1/tcp/1");
     assert_eq!(address.clone().as_bytes().as_ptr(), address.as_bytes().as_ptr());

@@ -172,8 +172,8 @@ impl Externals {
 
     /// Bytes on the heap. Addresses are counted though they may be shared.
     pub fn memory_used(&self) -> usize {
-        let heap = |row: &External| (16 + row.address.as_bytes().len()).next_multiple_of(8);
-        self.rows.capacity() * size_of::<External>() + self.rows.iter().map(heap).sum::<usize>()
+        let addresses = self.rows.iter().map(|row| row.address.memory_used()).sum::<usize>();
+        self.rows.capacity() * size_of::<External>() + addresses
     }
 
     fn find(&self, address: &Multiaddr) -> Result<usize, usize> {

@@ -376,14 +376,13 @@ impl Observed {
 
     /// Bytes on the heap. Addresses are counted though they may be shared.
     pub fn memory_used(&self) -> usize {
-        let len = |address: &Multiaddr| (16 + address.as_bytes().len()).next_multiple_of(8);
         self.listening.capacity() * size_of::<(Multiaddr, Waist)>()
-            + self.listening.iter().map(|(address, _)| len(address)).sum::<usize>()
+            + self.listening.iter().map(|(address, _)| address.memory_used()).sum::<usize>()
             + self.observations.capacity() * size_of::<(ConnectionId, Observation)>()
             + self.seen.capacity() * size_of::<Seen>()
             + self.seen.iter().map(|seen| seen.by.capacity() * size_of::<(Observer, u32)>()).sum::<usize>()
             + self.told.capacity() * size_of::<(Multiaddr, Multiaddr)>()
-            + self.told.iter().map(|(listen, external)| len(listen) + len(external)).sum::<usize>()
+            + self.told.iter().map(|(listen, external)| listen.memory_used() + external.memory_used()).sum::<usize>()
     }
 
     /// Whether it counts, and as what.

@@ -172,13 +172,13 @@ impl Identity {
         let record = self.record.as_ref().map_or(0, |record| {
             let apart = record.addresses.iter().filter(|address| !self.addresses.contains(address));
             record.addresses.capacity() * size_of::<Multiaddr>()
-                + apart.map(address_heap).sum::<usize>()
+                + apart.map(Multiaddr::memory_used).sum::<usize>()
                 + record.envelope.len()
         });
         texts
             + protocols_heap(&self.protocols, self.protocols.capacity())
             + self.addresses.capacity() * size_of::<Multiaddr>()
-            + self.addresses.iter().map(address_heap).sum::<usize>()
+            + self.addresses.iter().map(Multiaddr::memory_used).sum::<usize>()
             + record
     }
 }
@@ -199,17 +199,9 @@ impl Dropped {
 
 /// Bytes of a text on the heap: up to 23 are inline, more stand behind two counts.
 fn name_heap(name: &str) -> usize {
-    if name.len() > 23 { shared(name.len()) } else { 0 }
+    if name.len() > 23 { (2 * size_of::<usize>() + name.len()).next_multiple_of(align_of::<usize>()) } else { 0 }
 }
 
 fn protocols_heap(protocols: &[Protocol], capacity: usize) -> usize {
     capacity * size_of::<Protocol>() + protocols.iter().map(|name| name_heap(name.as_str())).sum::<usize>()
-}
-
-fn address_heap(address: &Multiaddr) -> usize {
-    shared(address.as_bytes().len())
-}
-
-fn shared(len: usize) -> usize {
-    (2 * size_of::<usize>() + len).next_multiple_of(size_of::<usize>())
 }

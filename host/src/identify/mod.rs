@@ -55,6 +55,7 @@ pub const PUSH: Protocol = Protocol::from_static("/ipfs/id/push/1.0.0");
 
 /// Caps on what a remote may say. The spec has none; where go-libp2p has one, it is the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Config {
     /// Bytes of all messages of a stream together, with the lengths of all but the last. More is an error, before they are

@@ -20,7 +20,7 @@ const CONNECTION_GATED: u32 = 0x1007;
 pub(super) fn of_close(reason: &CloseReason) -> u32 {
     match reason {
         CloseReason::Trimmed { .. } => CONNECTION_GARBAGE_COLLECTED,
-        CloseReason::Evicted { .. } | CloseReason::Emergency => CONNECTION_RESOURCE_LIMIT,
+        CloseReason::Evicted { .. } | CloseReason::Emergency | CloseReason::Limit(_) => CONNECTION_RESOURCE_LIMIT,
         CloseReason::Superseded { .. } => CONNECTION_SUPPLANTED,
         CloseReason::Denied { .. } => CONNECTION_GATED,
         CloseReason::Shutdown => CONNECTION_SHUTDOWN,

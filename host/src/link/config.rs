@@ -9,10 +9,12 @@ use smol_str::SmolStr;
 use tidewire_core::{PeerId, Seed};
 use tidewire_multistream::{Matcher, Protocol, RouteId, Router};
 use tidewire_upgrade::connection;
+use tidewire_upgrade::muxer::MuxerConfig;
 use tidewire_upgrade::pipeline::Upgrader;
 
 /// Limits of a link's own doings.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct LinkConfig {
     /// identify.
@@ -35,6 +37,18 @@ pub struct LinkConfig {
     pub write_timeout: Duration,
     /// Time for the remote to end its side of a stream that the application left; then it is reset. Default 60 s.
     pub leave_timeout: Duration,
+    /// The host hears of what a link keeps for its remote, unread data above all, each time that it changed by about so many
+    /// bytes ([`Report::Holds`](super::Report::Holds)): the limits of memory are kept to within as much a connection.
+    /// Default 64 KiB.
+    pub memory_step: u32,
+    /// Largest receive window of a yamux stream, in bytes, where the multiplexer's own setting is not smaller. What is not
+    /// read fills it, and counts against `limits.memory_per_connection`; a quarter of that, as it is by default, lets no
+    /// single stream use it up. Default 4 MiB.
+    pub max_stream_window: u32,
+    /// Whether yamux too pings when nothing comes (its `keep_alive` and `pong_timeout`). Default false: the connection
+    /// manager pings, by libp2p's protocol or, with a peer that doesn't speak it, by yamux; with two who ask, the one that
+    /// knows no reason would be the one who closes. The remote's pings are answered in any case.
+    pub muxer_keep_alive: bool,
 }
 
 impl Default for LinkConfig {
@@ -49,7 +63,24 @@ impl Default for LinkConfig {
             max_waiting: 64,
             write_timeout: Duration::from_secs(5),
             leave_timeout: Duration::from_secs(60),
+            memory_step: 64 * 1024,
+            max_stream_window: 4 * 1024 * 1024,
+            muxer_keep_alive: false,
         }
+    }
+}
+
+impl LinkConfig {
+    /// The multiplexers' limits, as links have them.
+    fn muxer(&self, mut muxer: MuxerConfig) -> MuxerConfig {
+        let yamux = &mut muxer.yamux;
+        yamux.max_stream_window = yamux.max_stream_window.min(self.max_stream_window);
+        if !self.muxer_keep_alive {
+            yamux.keep_alive = None;
+            // It may still ask, to learn the round trip, or for the manager, who knows for how long to wait.
+            yamux.pong_timeout = Duration::MAX;
+        }
+        muxer
     }
 }
 
@@ -106,8 +137,11 @@ struct Inner {
 }
 
 impl LinkShared {
-    /// `seed` is the node's own: each connection's seed is drawn from it.
+    /// `seed` is the node's own: each connection's seed is drawn from it. Where [`LinkConfig`] has a word on the multiplexer, it
+    /// goes before that of the upgrader's configuration.
     pub fn new(upgrader: Upgrader, seed: Seed, config: LinkConfig) -> Self {
+        let muxer = config.muxer(upgrader.config().muxer.clone());
+        let upgrader = upgrader.with_muxer(muxer);
         LinkShared(Arc::new(Inner { upgrader, seed, config }))
     }
 
@@ -132,7 +166,5 @@ impl LinkShared {
 
 /// At most 256 bytes of a text, whole characters.
 pub(crate) fn cut(text: &str) -> SmolStr {
-    const MAX: usize = 256;
-    let end = (0..=text.len().min(MAX)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    SmolStr::new(text.get(..end).unwrap_or_default())
+    SmolStr::new(tidewire_core::cut(text, 256))
 }

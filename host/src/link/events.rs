@@ -27,7 +27,7 @@ impl Link {
         match &mut self.state {
             State::Failed => false,
             State::Upgrading(upgrade) => {
-                let result = if ended { upgrade.end(now, rx, tx) } else { upgrade.advance(now, rx, tx) };
+                let result = upgrade.advance_or_end(now, rx, tx, ended);
                 match result {
                     Ok(None) => return false,
                     Ok(Some(Progress::Ready)) => self.upgraded(now),
@@ -44,8 +44,7 @@ impl Link {
                 true
             }
             State::Open(open) => {
-                let result =
-                    if ended { open.connection.end(now, rx, tx) } else { open.connection.advance(now, rx, tx) };
+                let result = open.connection.advance_or_end(now, rx, tx, ended);
                 match result {
                     Ok(None) => return false,
                     Ok(Some(event)) => self.on_event(now, event, tx),
@@ -75,6 +74,8 @@ impl Link {
             waiting: VecDeque::new(),
             retry: false,
             pinging: false,
+            no_ping: false,
+            held: 0,
             used: false,
             told: None,
             closing: None,
@@ -101,7 +102,7 @@ impl Link {
                 // What came with the answer was held back until now.
                 _ => self.on_readable(now, id, tx),
             },
-            Event::NegotiationFailed { id, by: muxer::By::Us, error } => self.negotiation_failed(id, &error, tx),
+            Event::NegotiationFailed { id, by: muxer::By::Us, error } => self.negotiation_failed(now, id, &error, tx),
             Event::Readable(id) | Event::Finished(id) => self.on_readable(now, id, tx),
             Event::Writable(id) => {
                 if open.inside.has(id) {
@@ -142,7 +143,7 @@ impl Link {
         let taken = open.inside.has_room(config)
             && match route {
                 IDENTIFY_ROUTE => {
-                    open.inside.write_card(id, false, &self.card, Some(&self.remote), until);
+                    open.inside.asked(id, until);
                     true
                 }
                 PUSH_ROUTE => open.inside.receive_push(now, id, peer, config),
@@ -188,10 +189,15 @@ impl Link {
         }
     }
 
-    fn negotiation_failed(&mut self, id: muxer::StreamId, error: &multistream::Error, tx: &mut BytesMut) {
+    fn negotiation_failed(&mut self, now: Time, id: muxer::StreamId, error: &multistream::Error, tx: &mut BytesMut) {
         let Some(open) = self.opened() else { return };
         if open.inside.has(id) {
             open.connection.reset(id, code::NORMAL, tx).ok();
+            if open.inside.was_pinging(id) {
+                open.no_ping = true;
+                open.inside.forget(id);
+                return self.ping(now, tx);
+            }
             if let Some(report) = open.inside.refused(id, error) {
                 self.report(report);
             }

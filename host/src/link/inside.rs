@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  asked by the remote               asked by us
-//!   identify  Writing                 identify  Reading
+//!   identify  Asked, then Writing     identify  Reading
 //!   push      Reading                 push      Writing
 //!   ping      Echoing                 ping      Pinging, then Writing nothing; one stream a ping
 //! ```
@@ -25,6 +25,10 @@ use tidewire_upgrade::muxer::StreamId;
 /// What is done on a stream.
 #[derive(Debug)]
 enum Role {
+    /// The remote asked who we are, and the host has yet to let the stream in: with it comes what we say by then.
+    Asked {
+        until: Time,
+    },
     /// The message is in `out`; then we finish.
     Writing {
         until: Time,
@@ -93,7 +97,16 @@ impl Inside {
 
     /// A stream is gone, and nobody has to be told.
     pub(super) fn forget(&mut self, id: StreamId) {
-        self.streams.remove(&id);
+        self.remove(id);
+    }
+
+    /// Takes a stream out. A table that is empty again would keep the first node of its tree, 1 KiB on every idle link.
+    fn remove(&mut self, id: StreamId) -> Option<Stream> {
+        let stream = self.streams.remove(&id);
+        if self.streams.is_empty() {
+            self.streams = BTreeMap::new();
+        }
+        stream
     }
 
     fn count(&self, is: impl Fn(&Stream) -> bool) -> usize {
@@ -136,6 +149,19 @@ impl Inside {
         let mut out = BytesMut::new();
         card.write(remote, &mut out);
         self.insert(id, Role::Writing { until }, ours, out);
+    }
+
+    /// The remote asks who we are.
+    pub(super) fn asked(&mut self, id: StreamId, until: Time) {
+        self.insert(id, Role::Asked { until }, false, BytesMut::new());
+    }
+
+    /// Until when this question of the remote is to be answered, if it is one.
+    pub(super) fn is_asked(&self, id: StreamId) -> Option<Time> {
+        match self.streams.get(&id).map(|stream| &stream.role) {
+            Some(Role::Asked { until }) => Some(*until),
+            _ => None,
+        }
     }
 
     /// Reads who the remote is: the answer to our question.
@@ -183,16 +209,15 @@ impl Inside {
 
     /// The remote doesn't speak what we proposed.
     pub(super) fn refused(&mut self, id: StreamId, error: &multistream::Error) -> Option<Report> {
-        match self.streams.remove(&id)?.role {
+        match self.remove(id)?.role {
             Role::Reading { push: false, .. } => Some(Report::IdentifyFailed { why: cut(&error.to_string()) }),
-            Role::Pinging(_) => Some(Report::PingUnsupported),
             _ => None,
         }
     }
 
     /// The stream was reset.
     pub(super) fn reset(&mut self, id: StreamId) -> Option<Report> {
-        let stream = self.streams.remove(&id)?;
+        let stream = self.remove(id)?;
         match stream.role {
             // Some peers reset the stream once they have said all: what is complete counts.
             Role::Reading { mut reader, push } => {
@@ -219,7 +244,7 @@ impl Inside {
             Outcome::Tells(report) => (Some(report), None),
             Outcome::Over(report) => {
                 let opener = stream.opener();
-                self.streams.remove(&id);
+                self.remove(id);
                 (report, Some(opener))
             }
         }
@@ -251,7 +276,7 @@ impl Inside {
 impl Stream {
     fn deadline(&self) -> Time {
         match &self.role {
-            Role::Writing { until } => *until,
+            Role::Asked { until } | Role::Writing { until } => *until,
             Role::Reading { reader, .. } => reader.deadline(),
             Role::Echoing(echo) => echo.deadline(),
             Role::Pinging(pinger) => pinger.deadline(),
@@ -270,6 +295,13 @@ impl Stream {
         tx: &mut BytesMut,
         linger: Time,
     ) -> Outcome {
+        if let Role::Asked { until } = self.role {
+            if now < until {
+                return Outcome::Goes;
+            }
+            self.leave(id, connection, tx);
+            return Outcome::Over(None);
+        }
         loop {
             self.write(id, connection, tx);
             // Whoever doesn't take our answers is not read on: its window closes.
@@ -294,13 +326,17 @@ impl Stream {
             let ended = self.ended;
             let done = match &mut self.role {
                 Role::Writing { until } if now >= *until => Some(None),
-                Role::Writing { .. } => {
+                Role::Asked { .. } | Role::Writing { .. } => {
                     self.rx.clear();
                     (ended && self.finished).then_some(None)
                 }
                 Role::Reading { reader, push } => {
                     let push = *push;
-                    let result = feed(&mut **reader, now, &mut self.rx, &mut self.out, ended);
+                    // Advanced first: what is complete at the deadline counts, though the end came with it, too early.
+                    let result = match reader.advance(now, &mut self.rx, &mut self.out) {
+                        Ok(None) if ended => reader.end(now, &mut self.rx, &mut self.out),
+                        result => result,
+                    };
                     match result {
                         Ok(None) if ended => Some(None),
                         Ok(None) => None,
@@ -309,7 +345,7 @@ impl Stream {
                     }
                 }
                 Role::Echoing(echo) => {
-                    let result = feed(&mut **echo, now, &mut self.rx, &mut self.out, ended);
+                    let result = echo.advance_or_end(now, &mut self.rx, &mut self.out, ended);
                     self.write(id, connection, tx);
                     match result {
                         Ok(_) if ended && self.rx.is_empty() && self.out.is_empty() => Some(None),
@@ -317,7 +353,7 @@ impl Stream {
                         Err(_) => Some(None),
                     }
                 }
-                Role::Pinging(pinger) => match feed(&mut **pinger, now, &mut self.rx, &mut self.out, ended) {
+                Role::Pinging(pinger) => match pinger.advance_or_end(now, &mut self.rx, &mut self.out, ended) {
                     Ok(Some(pong)) => {
                         // Ended as the spec has it: we end our side, the remote ends its own.
                         self.role = Role::Writing { until: linger };
@@ -359,20 +395,6 @@ impl Stream {
         if !orderly {
             connection.reset(id, 0, tx).ok();
         }
-    }
-}
-
-/// One step of a machine, with its end if there is no more to come.
-fn feed<M: Machine>(
-    machine: &mut M,
-    now: Time,
-    rx: &mut BytesMut,
-    tx: &mut BytesMut,
-    ended: bool,
-) -> Result<Option<M::Output>, M::Error> {
-    match machine.advance(now, rx, tx)? {
-        None if ended => machine.end(now, rx, tx),
-        output => Ok(output),
     }
 }
 

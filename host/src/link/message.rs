@@ -17,7 +17,8 @@ use tidewire_upgrade::pipeline::Progress;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Order {
-    /// The application may have this stream.
+    /// The application may have this stream, or the remote's question who we are may be answered: the link is to have the latest
+    /// [`Card`](crate::identify::Card) by then.
     Admit {
         /// Which.
         stream: StreamId,
@@ -48,7 +49,7 @@ pub enum Order {
     /// Tell the remote who we are now.
     Push,
     /// Ping the remote. Answered by [`Report::Pong`] or [`Report::PingUnsupported`], or by nothing. Where no stream is to be had
-    /// for it, the multiplexer pings, if it can.
+    /// for it, or the remote doesn't speak the protocol, the multiplexer pings, if it can.
     Ping,
     /// Close the connection. [`Report::Ended`] follows.
     Close {
@@ -110,7 +111,7 @@ pub enum Report {
         /// The round trip.
         rtt: Duration,
     },
-    /// The remote doesn't speak ping.
+    /// The remote doesn't speak ping, and the multiplexer can't either.
     PingUnsupported,
     /// Application data passed since the last report of this kind; at most once a second.
     Used,
@@ -122,6 +123,13 @@ pub enum Report {
         fault: Fault,
         /// The same for people.
         why: SmolStr,
+    },
+    /// What the link keeps for its remote now, unread data above all: each time that it changed by about
+    /// [`LinkConfig::memory_step`](super::LinkConfig::memory_step). How the input was cut shows in it, as it does in the
+    /// memory.
+    Holds {
+        /// Bytes on the heap, a multiple of the step.
+        bytes: u64,
     },
 }
 
@@ -206,6 +214,8 @@ pub enum StreamEvent {
     Incoming {
         /// Which.
         stream: StreamId,
+        /// Who opened it.
+        peer: PeerId,
         /// What it speaks.
         protocol: Protocol,
         /// The route that took it.

@@ -86,6 +86,10 @@ struct Open {
     retry: bool,
     /// The multiplexer pings for us.
     pinging: bool,
+    /// The remote doesn't speak ping.
+    no_ping: bool,
+    /// What the host knows of our memory.
+    held: u64,
     /// Application data passed, and when that was told last.
     used: bool,
     told: Option<Time>,
@@ -179,7 +183,7 @@ impl Link {
             Order::Close { reason } => self.close(&reason, tx),
             Order::Open { open, protocols, selection } => self.open(now, open, protocols, selection, tx),
             Order::Forget { open } => self.forget(open, tx),
-            Order::Admit { stream } => self.admit(stream),
+            Order::Admit { stream } => self.admit(now, stream, tx),
             Order::Refuse { stream, .. } => self.refuse(stream, tx),
             Order::Identify => self.identify(now, tx),
             Order::Push => self.push(now, tx),
@@ -212,6 +216,24 @@ impl Link {
         self.events.push_back(LinkEvent::Stream(event));
     }
 
+    /// Tells the host what is kept for the remote, if that changed by a step. Downwards half of one will do, so that nothing
+    /// counts for ever that is gone; and a little to and fro isn't told.
+    fn weigh(&mut self) {
+        let step = u64::from(self.shared.config().memory_step.max(1));
+        let Some(open) = self.opened() else { return };
+        let bytes = u64::try_from(open.memory_used()).unwrap_or(u64::MAX);
+        let rounded = bytes - bytes % step;
+        if rounded <= open.held && (rounded == open.held || bytes.saturating_add(step / 2) >= open.held) {
+            return;
+        }
+        open.held = rounded;
+        // Only the latest counts.
+        match self.events.back_mut() {
+            Some(LinkEvent::Report(Report::Holds { bytes })) => *bytes = rounded,
+            _ => self.report(Report::Holds { bytes: rounded }),
+        }
+    }
+
     fn run(&mut self, now: Time, rx: &mut BytesMut, tx: &mut BytesMut, ended: bool) -> Option<LinkEvent> {
         self.now = self.now.max(now);
         self.let_time_pass(now, tx);
@@ -220,6 +242,9 @@ impl Link {
             if !self.events.is_empty() || !self.step(now, rx, tx, ended) {
                 break;
             }
+        }
+        if self.events.is_empty() {
+            self.weigh();
         }
         let event = self.events.pop_front();
         if event.is_none() && self.events.capacity() > KEPT_EVENTS {

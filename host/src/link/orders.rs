@@ -1,12 +1,13 @@
 //! What a link does when the host or the application says so.
 
-use super::message::{Fault, OpenFault, Report};
+use super::message::{Fault, OpenFault, Report, StreamEvent};
 use super::streams::{Stage, Stream, Who};
 use super::{Link, Open, State, Waiting, code, cut};
 use crate::identify::{IDENTIFY, PUSH};
 use crate::ping::PING;
 use crate::{By, OpenId, StreamId};
 use alloc::string::ToString;
+use alloc::vec::Vec;
 use bytes::BytesMut;
 use tidewire_connmgr::CloseReason;
 use tidewire_core::Time;
@@ -18,12 +19,29 @@ impl Link {
     /// Closes the connection; during the upgrade it just ends.
     pub(super) fn close(&mut self, reason: &CloseReason, tx: &mut BytesMut) {
         let why = cut(&reason.to_string());
+        if let CloseReason::Limit(_) = reason {
+            self.drop_unread(tx);
+        }
         match self.opened() {
             Some(open) => {
                 open.closing.get_or_insert(why);
                 open.connection.close(code::of_close(reason), tx);
             }
             None => self.end_link(By::Local, Fault::None, why),
+        }
+    }
+
+    /// Ends all streams at once, and with them what they had received: there is no more room for it.
+    fn drop_unread(&mut self, tx: &mut BytesMut) {
+        let Some(open) = self.opened() else { return };
+        let all: Vec<muxer::StreamId> = open.streams.ids().collect();
+        let had: Vec<muxer::StreamId> = open.streams.admitted().collect();
+        for id in all {
+            open.connection.reset(id, code::STREAM_RESOURCE_LIMIT, tx).ok();
+        }
+        for id in had {
+            let (stream, by) = (StreamId(id.get()), muxer::By::Us);
+            self.tell(StreamEvent::Reset { stream, by, code: code::STREAM_RESOURCE_LIMIT });
         }
     }
 
@@ -89,10 +107,19 @@ impl Link {
         }
     }
 
-    /// The application gets a stream: also after the end, if the host had yet to hear of that.
-    pub(super) fn admit(&mut self, stream: StreamId) {
+    /// The application gets a stream: also after the end, if the host had yet to hear of that. Or the remote hears who we are.
+    pub(super) fn admit(&mut self, now: Time, stream: StreamId, tx: &mut BytesMut) {
         let State::Open(state) = &mut self.state else { return };
-        if let Some((event, over)) = state.streams.admit(muxer::StreamId::new(stream.0)) {
+        let id = muxer::StreamId::new(stream.0);
+        if let Some(until) = state.inside.is_asked(id) {
+            if !self.over {
+                state.inside.write_card(id, false, &self.card, Some(&self.remote), until);
+                self.advance_inside(now, id, tx);
+            }
+            return;
+        }
+        let peer = state.connection.peer();
+        if let Some((event, over)) = state.streams.admit(id, peer) {
             self.tell(event);
             if over && !self.over {
                 self.report(Report::StreamClosed { stream });
@@ -143,6 +170,14 @@ impl Link {
         if self.over || state.inside.is_pinging() {
             return;
         }
+        if state.no_ping {
+            let asked = state.connection.ping(now, tx);
+            state.pinging |= asked;
+            if !asked {
+                self.report(Report::PingUnsupported);
+            }
+            return;
+        }
         let Ok(id) = state.propose(now, PING, tx) else {
             // We, or the remote, have no stream to give: that is no reason to take it for dead.
             state.pinging |= state.connection.ping(now, tx);
@@ -157,7 +192,7 @@ impl Link {
     /// Writes the beginning of `data` to a stream, and says how much of it that was.
     ///
     /// # Errors
-    /// Nothing was written. [`WriteError::Blocked`]: [`StreamEvent::Writable`](super::StreamEvent::Writable) says when to
+    /// Nothing was written. [`WriteError::Blocked`]: [`StreamEvent::Writable`] says when to
     /// try again.
     pub fn write(&mut self, stream: StreamId, data: &[u8], tx: &mut BytesMut) -> Result<usize, WriteError> {
         let id = muxer::StreamId::new(stream.0);
@@ -169,10 +204,17 @@ impl Link {
         state.connection.write(id, data, tx)
     }
 
+    /// Whether it is not known yet that the remote speaks a stream's protocol: one that was opened with
+    /// [`Selection::Lazy`], and the remote has not answered. [`StreamEvent::Readable`] says when to
+    /// ask again; if the remote refused, reading says so.
+    pub fn is_negotiating(&self, stream: StreamId) -> bool {
+        self.connection().is_some_and(|connection| connection.is_negotiating(muxer::StreamId::new(stream.0)))
+    }
+
     /// The next piece that the remote sent on a stream. `Ok(None)`: the remote finished.
     ///
     /// # Errors
-    /// Nothing was read. [`ReadStreamError::Blocked`]: [`StreamEvent::Readable`](super::StreamEvent::Readable) says when
+    /// Nothing was read. [`ReadStreamError::Blocked`]: [`StreamEvent::Readable`] says when
     /// to try again.
     pub fn read(&mut self, stream: StreamId, tx: &mut BytesMut) -> Result<Option<BytesMut>, ReadStreamError> {
         let id = muxer::StreamId::new(stream.0);
@@ -190,6 +232,7 @@ impl Link {
                 self.gone(id);
             }
         }
+        self.weigh();
         result
     }
 
@@ -227,6 +270,7 @@ impl Link {
         }
         let done = state.connection.reset(id, code, tx);
         self.gone(id);
+        self.weigh();
         done
     }
 
@@ -246,6 +290,16 @@ impl Link {
             known.finished |= finished;
         }
         self.see_off(id, tx);
+        self.weigh();
+    }
+
+    /// The application lets go of all its streams: as [`leave`](Self::leave) for each.
+    pub fn leave_all(&mut self, tx: &mut BytesMut) {
+        let State::Open(state) = &self.state else { return };
+        let all: Vec<muxer::StreamId> = state.streams.admitted().collect();
+        for id in all {
+            self.leave(StreamId(id.get()), tx);
+        }
     }
 
     /// A stream that was left: over as soon as the remote finishes.

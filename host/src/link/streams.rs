@@ -4,7 +4,7 @@ use super::message::{Report, StreamEvent};
 use crate::{Direction, OpenId, StreamId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use tidewire_core::Time;
+use tidewire_core::{PeerId, Time};
 use tidewire_multistream::{Protocol, RouteId};
 use tidewire_upgrade::muxer;
 
@@ -93,6 +93,10 @@ impl Streams {
         if let Some(until) = known.left {
             self.leaving.remove(&(until, id));
         }
+        if self.all.is_empty() {
+            // The trees would keep their first nodes, 1 KiB on every idle link.
+            (self.all, self.leaving) = (BTreeMap::new(), BTreeSet::new());
+        }
         Some(known)
     }
 
@@ -103,6 +107,10 @@ impl Streams {
 
     pub(super) fn any_admitted(&self) -> bool {
         self.all.values().any(|stream| matches!(stream.stage, Stage::Admitted))
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = muxer::StreamId> {
+        self.all.keys().copied()
     }
 
     /// Those that the application has.
@@ -155,7 +163,7 @@ impl Streams {
     }
 
     /// The application gets a stream, and whether it ended before. `None`: there is none that waits for it.
-    pub(super) fn admit(&mut self, id: muxer::StreamId) -> Option<(StreamEvent, bool)> {
+    pub(super) fn admit(&mut self, id: muxer::StreamId, peer: PeerId) -> Option<(StreamEvent, bool)> {
         let known = self.all.get_mut(&id)?;
         if !matches!(known.stage, Stage::Reported(_)) {
             return None;
@@ -166,7 +174,7 @@ impl Streams {
         match core::mem::replace(&mut known.stage, Stage::Admitted) {
             Stage::Reported(Who::Asked(open, protocol)) => Some((StreamEvent::Opened { open, stream, protocol }, over)),
             Stage::Reported(Who::Served(route, protocol)) => {
-                Some((StreamEvent::Incoming { stream, protocol, route }, over))
+                Some((StreamEvent::Incoming { stream, peer, protocol, route }, over))
             }
             _ => None,
         }

@@ -8,12 +8,15 @@
 //! ```
 
 use super::{Host, Misuse};
+use crate::identify::IDENTIFY;
 use crate::link::{Fault, OpenFault, Order, Report};
-use crate::{Action, By, ConnectionId, DialId, Event, StreamId};
+use crate::{Action, By, ConnectionId, DialId, Direction, Event, StreamId};
+use smol_str::SmolStr;
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::{DialFault, DialMisuse};
-use tidewire_connmgr::{Origin, RefuseReason};
-use tidewire_core::{EventMachine, Multiaddr, PeerId, Time};
+use tidewire_connmgr::{Origin, RefuseReason, StreamRefusal};
+use tidewire_core::{EventMachine, Multiaddr, PeerId, Role, Time};
+use tidewire_upgrade::muxer::MuxerKind;
 
 /// What the host knows of a connection beside what its manager does.
 #[derive(Clone, Debug)]
@@ -24,19 +27,31 @@ pub(super) struct Connection {
     pub(super) remote: Multiaddr,
     /// Who is at the other end, once that is proven.
     pub(super) peer: Option<PeerId>,
+    pub(super) direction: Direction,
+    /// When its transport was there.
+    pub(super) since: Time,
+    /// What came of the upgrade.
+    pub(super) upgraded: Option<Upgraded>,
     /// The number of the profile that its link had when it was let in, or that was pushed on it.
     pub(super) told: u64,
 }
 
+/// What was agreed on.
+#[derive(Clone, Debug)]
+pub(super) struct Upgraded {
+    pub(super) role: Role,
+    pub(super) security: SmolStr,
+    pub(super) muxer: MuxerKind,
+}
+
 impl Connection {
-    fn new(dial: Option<DialId>, local: Multiaddr, remote: Multiaddr) -> Self {
-        Connection { dial, local, remote, peer: None, told: 0 }
+    fn new(now: Time, dial: Option<DialId>, local: Multiaddr, remote: Multiaddr) -> Self {
+        let direction = if dial.is_some() { Direction::Outbound } else { Direction::Inbound };
+        Connection { dial, local, remote, peer: None, direction, since: now, upgraded: None, told: 0 }
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        // An address is shared bytes, with two counters before them.
-        let address = |address: &Multiaddr| address.as_bytes().len() + 2 * size_of::<usize>();
-        size_of::<(ConnectionId, Connection)>() + address(&self.local) + address(&self.remote)
+        size_of::<(ConnectionId, Connection)>() + self.local.memory_used() + self.remote.memory_used()
     }
 }
 
@@ -59,7 +74,7 @@ impl Host {
             return Err(Misuse::ConnectionExists(connection));
         }
         self.manager.handle(self.now, connmgr::Input::Incoming { connection, remote: &remote })?;
-        self.connections.insert(connection, Connection::new(None, local, remote));
+        self.connections.insert(connection, Connection::new(self.now, None, local, remote));
         Ok(())
     }
 
@@ -86,7 +101,7 @@ impl Host {
             }
         }
         self.dialed.insert(dial, connection);
-        self.connections.insert(connection, Connection::new(Some(dial), local, remote));
+        self.connections.insert(connection, Connection::new(self.now, Some(dial), local, remote));
         Ok(())
     }
 
@@ -104,7 +119,7 @@ impl Host {
         let Some(entry) = self.connections.get(&connection) else { return };
         let peer = entry.peer;
         match (report, peer) {
-            (Report::Established { peer, role, .. }, None) => {
+            (Report::Established { peer, role, security, muxer }, None) => {
                 let (dial, remote) = (entry.dial, entry.remote.clone());
                 let origin = match dial {
                     Some(dial) => Origin::Dial(dial),
@@ -117,6 +132,7 @@ impl Host {
                 if let Some(entry) = self.connections.get_mut(&connection) {
                     entry.peer = Some(peer);
                     entry.dial = None;
+                    entry.upgraded = Some(Upgraded { role, security, muxer });
                 }
                 let limited = remote.is_relayed();
                 self.manage(connmgr::Input::Established { connection, peer, origin, role, limited });
@@ -134,8 +150,13 @@ impl Host {
                 if let Some(open) = open {
                     self.openings.opened(open, connection, stream);
                 }
-                let protocol = Some(protocol.as_str());
-                self.manage(connmgr::Input::StreamOpened { connection, stream, direction, protocol });
+                let inbound = direction == Direction::Inbound;
+                if inbound && protocol == IDENTIFY {
+                    self.asked_who(connection);
+                }
+                let name = Some(protocol.as_str());
+                self.manage(connmgr::Input::StreamOpened { connection, stream, direction, protocol: name });
+                self.reported = inbound.then_some((connection, stream, protocol));
             }
             Report::StreamClosed { stream } => {
                 self.openings.closed(connection, stream);
@@ -148,6 +169,7 @@ impl Host {
             Report::Pong { rtt } => self.manage(connmgr::Input::Pong { connection, rtt }),
             Report::PingUnsupported => self.manage(connmgr::Input::PingUnsupported { connection }),
             Report::Used => self.manage(connmgr::Input::Used { connection }),
+            Report::Holds { bytes } => self.manage(connmgr::Input::Holds { connection, bytes }),
             Report::Established { .. } | Report::Ended { .. } => {}
         }
     }
@@ -180,6 +202,7 @@ impl Host {
             self.dialed.remove(&dial);
         }
         self.reach.closed(self.now, connection);
+        self.forget_refusals(connection);
         for open in self.openings.of_connection(connection) {
             self.open_failed(open, connection, OpenFault::ConnectionEnded);
         }
@@ -197,11 +220,15 @@ impl Host {
         match action {
             connmgr::Action::Accept { connection } => self.act(Action::Accept { connection }),
             connmgr::Action::Refuse { connection, reason } => {
-                self.forget(connection);
-                self.act(Action::Refuse { connection, reason });
+                let entry = self.forget(connection);
+                self.act(Action::Refuse { connection, reason: reason.clone() });
+                if let Some(Connection { direction: Direction::Inbound, remote, peer, .. }) = entry {
+                    self.refused_connection((connection, remote, peer, reason));
+                }
             }
             connmgr::Action::RefuseStream { connection, stream, reason } => {
                 self.opening_refused(connection, stream, &reason);
+                self.on_refused_stream(connection, stream, &reason);
                 self.act(Action::Order { connection, order: Order::Refuse { stream, reason } });
             }
             connmgr::Action::Close { connection, reason } => {
@@ -241,6 +268,7 @@ impl Host {
             connmgr::Event::ConnectionOpened { connection, peer, .. } => {
                 let (connection, peer) = (*connection, *peer);
                 self.tell(Event::Manager(event));
+                self.tell_upgraded(connection, peer);
                 return self.opened(connection, peer);
             }
             connmgr::Event::Disconnected { peer } => {
@@ -260,6 +288,28 @@ impl Host {
     fn admit(&mut self, connection: ConnectionId, stream: StreamId) {
         self.opening_admitted(connection, stream);
         self.act(Action::Order { connection, order: Order::Admit { stream } });
+    }
+
+    /// The remote's stream was not let in.
+    fn on_refused_stream(&mut self, connection: ConnectionId, stream: StreamId, reason: &StreamRefusal) {
+        let Some(entry) = self.connections.get_mut(&connection) else { return };
+        if let Some(peer) = entry.peer
+            && let Some((_, _, protocol)) = self.reported.take_if(|(on, it, _)| (*on, *it) == (connection, stream))
+        {
+            if protocol == IDENTIFY {
+                // It was not told after all.
+                entry.told = 0;
+            }
+            self.refused_stream(connection, (peer, protocol, reason.clone()));
+        }
+    }
+
+    fn tell_upgraded(&mut self, connection: ConnectionId, peer: PeerId) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        if let Some(Upgraded { role, security, muxer }) = entry.upgraded.clone() {
+            let took = self.now.since(entry.since);
+            self.tell(Event::Upgraded { connection, peer, role, security, muxer, took });
+        }
     }
 
     /// A connection is established, and was let in.

@@ -1,7 +1,8 @@
 //! Who the others are, and who we say that we are.
 //!
 //! What a peer says of itself goes to the manager's metadata and to the application. What we say, our `Profile`, follows from
-//! where we listen, how others see us, and what we serve; when it changes, a while later, links get it and push it.
+//! where we listen, how others see us, and what we serve; when it changes, it is pushed a while later, and told at once to
+//! whoever asks.
 
 use super::Host;
 use crate::identify::{Identity, PUSH, Profile};
@@ -91,8 +92,7 @@ impl Host {
         self.identities.insert(peer, identity.clone());
         self.tell(Event::Identified { connection, peer, identity, pushed });
         // Until now nobody knew that it takes pushes, and it may have asked before the last change.
-        let seq = self.profile().map_or(0, |profile| profile.seq);
-        if self.connections.get(&connection).is_some_and(|entry| entry.told < seq) {
+        if self.is_behind(connection) && !self.is_push_due() {
             self.push(connection, &peer);
         }
     }
@@ -121,17 +121,33 @@ impl Host {
         let profile = Box::new(profile);
         self.identities.profile = Some(profile.clone());
         self.act(Action::Profile(profile));
-        self.push_all();
     }
 
-    /// Tells each peer that takes it, on its best connection.
-    fn push_all(&mut self) {
+    /// A peer asks who we are: it is told what holds now.
+    pub(super) fn asked_who(&mut self, connection: ConnectionId) {
+        self.refresh();
+        let seq = self.profile().map_or(0, |profile| profile.seq);
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.told = seq;
+        }
+    }
+
+    /// Tells each peer that takes it, on its best connection, unless it asked since the last change.
+    pub(super) fn push_all(&mut self) {
         let peers: Vec<PeerId> = self.manager.connected_peers().collect();
         for peer in peers {
-            if let Some(connection) = self.manager.best_connection(&peer, true) {
+            if let Some(connection) = self.manager.best_connection(&peer, true)
+                && self.is_behind(connection)
+            {
                 self.push(connection, &peer);
             }
         }
+    }
+
+    /// Whether something changed since it was told on this connection who we are.
+    fn is_behind(&self, connection: ConnectionId) -> bool {
+        let seq = self.profile().map_or(0, |profile| profile.seq);
+        self.connections.get(&connection).is_some_and(|entry| entry.told < seq)
     }
 
     /// Tells a peer on this connection, if it takes it.

@@ -17,6 +17,7 @@ mod openings;
 mod reach;
 #[cfg(feature = "record")]
 mod record;
+mod refusals;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -24,15 +25,17 @@ mod view;
 pub use misuse::Misuse;
 pub use view::{ConnectionView, OpeningView};
 
-use crate::{Action, Config, ConnectionId, DialId, Event, Input};
+use crate::{Action, Config, ConnectionId, DialId, Event, Input, StreamId};
 use alloc::collections::{BTreeMap, VecDeque};
 use connections::{Connection, Reusing};
 use core::fmt;
 use identity::Identities;
 use openings::Openings;
 use reach::Reach;
+use refusals::Refusals;
 use tidewire_connmgr::ConnectionManager;
 use tidewire_core::{EventMachine, PeerId, Seed, Time, UnixTime};
+use tidewire_multistream::Protocol;
 
 /// Room for actions that is kept when none waits.
 const KEPT_ACTIONS: usize = 64;
@@ -54,6 +57,9 @@ pub struct Host {
     openings: Openings,
     reach: Reach,
     identities: Identities,
+    refusals: Refusals,
+    /// The stream that was reported last, until that is settled.
+    reported: Option<(ConnectionId, StreamId, Protocol)>,
     actions: VecDeque<Action>,
     #[cfg(feature = "record")]
     recorder: Option<alloc::boxed::Box<crate::record::Recorder>>,
@@ -76,6 +82,8 @@ impl Host {
             openings: Openings::default(),
             reach: Reach::new(&config.addresses),
             identities: Identities::new(epoch),
+            refusals: Refusals::default(),
+            reported: None,
             actions: VecDeque::new(),
             #[cfg(feature = "record")]
             recorder: None,
@@ -107,6 +115,7 @@ impl Host {
         self.drain_manager();
         self.drain_reach();
         self.drain_manager();
+        self.reported = None;
     }
 }
 
@@ -148,6 +157,7 @@ impl EventMachine for Host {
         self.now = now;
         self.manager.on_timeout(now);
         self.openings_timeout();
+        self.refusals_timeout();
         self.reach.on_timeout(now);
         self.settle();
         #[cfg(feature = "record")]
@@ -164,7 +174,8 @@ impl EventMachine for Host {
     }
 
     fn deadline(&self) -> Time {
-        self.manager.deadline().min(self.openings.deadline()).min(self.reach.deadline())
+        let reach = self.reach.deadline().min(self.refusals.deadline());
+        self.manager.deadline().min(self.openings.deadline()).min(reach)
     }
 
     fn memory_used(&self) -> usize {
@@ -180,6 +191,7 @@ impl EventMachine for Host {
             + self.openings.memory_used()
             + self.reach.memory_used()
             + self.identities.memory_used()
+            + self.refusals.memory_used()
             + self.actions.capacity() * size_of::<Action>()
     }
 }

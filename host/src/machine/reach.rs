@@ -4,7 +4,7 @@
 //!  Listening, NotListening -----> listeners ---.
 //!  identify: "I see you at X" --> Observed ----+--> AdvertiseInputs --> Profile, a while after the first change
 //!  AddExternal -----------------> Externals ---|
-//!  Relayed, NatStatus --------------------------'
+//!  Relayed, NatStatus --------------------------'         at once when somebody asks who we are
 //! ```
 
 use super::{Host, Misuse};
@@ -28,7 +28,9 @@ pub(super) struct Reach {
     relayed: Vec<Multiaddr>,
     nat: NatStatus,
     protocols: Vec<Protocol>,
-    /// When changes are told.
+    /// Something changed that our profile doesn't say yet.
+    stale: bool,
+    /// When changes are pushed.
     due: Time,
 }
 
@@ -47,6 +49,7 @@ impl Reach {
             relayed: Vec::new(),
             nat: NatStatus::default(),
             protocols: Vec::new(),
+            stale: true,
             // The first profile at once: nobody waits for changes then.
             due: Time::ZERO,
             config: config.clone(),
@@ -127,8 +130,10 @@ impl Reach {
         self.observed.closed(now, connection);
     }
 
-    /// Something changed of what we say of ourselves: it is told a while later, together with what changes until then.
+    /// Something changed of what we say of ourselves: it is pushed a while later, together with what changes until then. Whoever
+    /// asks before hears of it.
     fn changed(&mut self, now: Time) {
+        self.stale = true;
         if self.due.is_never() {
             self.due = now + self.config.delay;
         }
@@ -268,6 +273,20 @@ impl Host {
         }
     }
 
+    /// Whether a push is to come.
+    pub(super) fn is_push_due(&self) -> bool {
+        !self.reach.due.is_never()
+    }
+
+    /// Brings what we say of ourselves up to date: before somebody is told.
+    pub(super) fn refresh(&mut self) {
+        if core::mem::take(&mut self.reach.stale) {
+            let addresses = advertised(&self.reach.inputs());
+            let protocols = self.reach.protocols.clone();
+            self.announce(addresses, protocols);
+        }
+    }
+
     /// What others see of us, and what we say of ourselves, once it is due.
     pub(super) fn drain_reach(&mut self) {
         while let Some(change) = self.reach.observed.poll() {
@@ -284,9 +303,8 @@ impl Host {
         }
         if self.reach.due <= self.now {
             self.reach.due = Time::NEVER;
-            let addresses = advertised(&self.reach.inputs());
-            let protocols = self.reach.protocols.clone();
-            self.announce(addresses, protocols);
+            self.refresh();
+            self.push_all();
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::Host;
 use crate::identify::{Identity, Profile};
-use crate::{ConnectionId, OpenId};
+use crate::{ConnectionId, Direction, OpenId};
 use tidewire_connmgr::ConnectionManager;
-use tidewire_core::{Multiaddr, PeerId};
+use tidewire_core::{Multiaddr, PeerId, Time};
 use tidewire_multistream::Protocols;
+use tidewire_upgrade::muxer::MuxerKind;
 
 /// A connection, as the host sees it. What the manager knows is in its own view.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,14 @@ pub struct ConnectionView<'a> {
     pub local: &'a Multiaddr,
     /// The remote's end.
     pub remote: &'a Multiaddr,
+    /// Who opened it.
+    pub direction: Direction,
+    /// When its transport was there.
+    pub since: Time,
+    /// The security protocol, once it is upgraded.
+    pub security: Option<&'a str>,
+    /// The multiplexer, once it is upgraded.
+    pub muxer: Option<MuxerKind>,
 }
 
 /// A wish for a stream that was not answered yet.
@@ -63,6 +72,10 @@ impl Host {
             peer: entry.peer,
             local: &entry.local,
             remote: &entry.remote,
+            direction: entry.direction,
+            since: entry.since,
+            security: entry.upgraded.as_ref().map(|upgraded| upgraded.security.as_str()),
+            muxer: entry.upgraded.as_ref().map(|upgraded| upgraded.muxer),
         })
     }
 

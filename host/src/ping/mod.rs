@@ -47,6 +47,7 @@ pub const MAX_INBOUND: usize = 2;
 
 /// Times and caps of both ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Config {
     /// Time for an answer. Default 60 s, which is the most that the connection manager waits; it gives up earlier where it

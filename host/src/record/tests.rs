@@ -5,7 +5,7 @@ use super::format::{Frame, MAGIC, Reader, VERSION, Writer};
 use super::{Ending, RecordConfig, Replay, Step, Verdict};
 use crate::addresses::NatStatus;
 use crate::identify::{Identity, RecordRefused};
-use crate::link::{Fault, OpenFault, Report};
+use crate::link::{Fault, LinkConfig, OpenFault, Report};
 use crate::{
     By, Command, Config, ConnectionId, DialId, Direction, Host, Input, ListenerId, OpenId, OpenOptions, RequestId,
     StreamId,
@@ -300,6 +300,20 @@ fn each_input_and_the_configuration_survive_json() {
     }
     let text = serde_json::to_string(&Config::default()).unwrap();
     assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), Config::default());
+}
+
+#[test]
+fn the_configuration_of_links_survives_json_and_may_leave_out_what_it_does_not_change() {
+    let mut config = LinkConfig { max_pings: 3, push_interval: Duration::from_millis(1500), ..LinkConfig::default() };
+    config.identify.max_bytes = 4096;
+    config.ping.idle = Duration::from_secs(7);
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<LinkConfig>(&text).unwrap(), config, "{text}");
+
+    let read: LinkConfig = serde_json::from_str(r#"{"max_pings":3,"identify":{"max_bytes":4096},"ping":{}}"#).unwrap();
+    let mut expected = LinkConfig { max_pings: 3, ..LinkConfig::default() };
+    expected.identify.max_bytes = 4096;
+    assert_eq!(read, expected);
 }
 
 #[test]

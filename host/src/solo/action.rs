@@ -4,7 +4,7 @@ use crate::link::StreamEvent;
 use crate::{ConnectionId, DialId, Event, ListenerId};
 use core::time::Duration;
 use smol_str::SmolStr;
-use tidewire_core::Multiaddr;
+use tidewire_core::{Multiaddr, PeerId};
 use tidewire_upgrade::pipeline::Progress;
 
 /// What to do.
@@ -28,6 +28,8 @@ pub enum SoloAction {
     Dial {
         /// The attempt.
         dial: DialId,
+        /// Who is expected there.
+        peer: PeerId,
         /// Where.
         address: Multiaddr,
         /// The local end to dial from. If it can't be had, any will do.

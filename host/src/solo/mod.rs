@@ -12,25 +12,27 @@
 //! core drives a [`Host`] and its [`Link`]s apart, as the tokio driver does.
 
 mod action;
+mod calls;
 mod config;
 mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use action::{SoloAction, SoloEvent};
-pub use config::{SoloConfig, SoloError};
+pub use config::{ServeError, SoloConfig, SoloError};
 
 use crate::identify::{Card, Profile};
 use crate::link::{Link, LinkEvent, LinkSetup, LinkShared, Report, Routes, cut};
-use crate::{Action, Command, ConnectionId, DialId, Host, Input, ListenerId, Misuse, OpenId, OpenOptions, RequestId};
+use crate::{Action, ConnectionId, DialId, Host, Input, ListenerId, Misuse};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use bytes::BytesMut;
 use core::fmt;
+use core::time::Duration;
 use smol_str::{SmolStr, ToSmolStr};
-use tidewire_connmgr::dial::{DialFault, DialOptions};
+use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PeerId, Seed, Time, UnixTime};
-use tidewire_multistream::{Matcher, Protocol, Protocols, RouteError, RouteId, Router};
+use tidewire_multistream::Router;
 use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
 
 /// A whole node: the host and all its links.
@@ -50,8 +52,15 @@ pub struct Solo {
     due: BTreeSet<ConnectionId>,
     timers: BTreeSet<(Time, ConnectionId)>,
     /// Closed ones of which nothing is to be sent any more, but something to be read.
-    unread: BTreeSet<ConnectionId>,
+    unread: BTreeMap<ConnectionId, usize>,
+    /// What they hold.
+    unread_bytes: usize,
     max_unread: usize,
+    max_unread_bytes: usize,
+    /// Those that are to be closed once their streams are over, by the time until then.
+    closing: BTreeSet<(Time, ConnectionId)>,
+    close_timeout: Duration,
+    max_actions: usize,
     now: Time,
     actions: VecDeque<SoloAction>,
 }
@@ -67,6 +76,8 @@ struct Wire {
     /// `Send` was said, and the driver has not taken everything since.
     sending: bool,
     deadline: Time,
+    /// It is to be closed once its streams are over, at the latest then.
+    closing: Option<Time>,
     /// The driver closes its socket; streams may still be read.
     closed: bool,
 }
@@ -105,7 +116,7 @@ impl Solo {
     }
 
     fn of(host: Host, config: SoloConfig, keypair: Keypair, seed: &Seed) -> Result<Self, SoloError> {
-        let SoloConfig { link, upgrade, max_unread, host: said } = config;
+        let SoloConfig { link, upgrade, max_unread, max_unread_bytes, close_timeout, max_actions, host: said } = config;
         let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), upgrade.clone())?;
         let mut profile = Profile::default();
         // What is too long for a card is too long now, not when somebody asks.
@@ -126,8 +137,13 @@ impl Solo {
             next_connection: 0,
             due: BTreeSet::new(),
             timers: BTreeSet::new(),
-            unread: BTreeSet::new(),
+            unread: BTreeMap::new(),
+            unread_bytes: 0,
             max_unread,
+            max_unread_bytes,
+            closing: BTreeSet::new(),
+            close_timeout,
+            max_actions,
             now: Time::ZERO,
             actions: VecDeque::new(),
         };
@@ -150,115 +166,12 @@ impl Solo {
         self.links.get(&connection).map(|wire| &wire.link)
     }
 
-    /// Serves a protocol: streams of it come as `StreamEvent::Incoming` with this route. Replaces what was under this name.
-    /// Route numbers from [`OWN_ROUTES`](crate::link::OWN_ROUTES) on are the node's own.
-    ///
-    /// # Errors
-    /// The name doesn't fit the matcher.
-    pub fn serve(&mut self, now: Time, name: Protocol, matcher: Matcher, route: RouteId) -> Result<(), RouteError> {
-        self.router.add(name, matcher, route)?;
-        self.served(now);
-        Ok(())
-    }
-
-    /// Serves this protocol no more.
-    pub fn unserve(&mut self, now: Time, name: &Protocol) {
-        if self.router.remove(name).is_some() {
-            self.served(now);
-        }
-    }
-
-    fn served(&mut self, now: Time) {
-        self.routes = Routes::new(&self.router, &self.upgrade.connection);
-        for wire in self.links.values_mut() {
-            wire.link.set_routes(self.routes.clone());
-        }
-        let names = self.routes.names();
-        // Names are no misuse.
-        let _ = self.tell_host(self.now.max(now), Input::Protocols(names));
-    }
-
-    /// Listens there.
-    ///
-    /// # Errors
-    /// The id is in use, or there are too many listeners.
-    pub fn listen(&mut self, now: Time, listener: ListenerId, address: &Multiaddr) -> Result<(), Misuse> {
-        self.tell_host(now, Input::Listen { listener, address: address.clone() })
-    }
-
-    /// Listens there no more.
-    ///
-    /// # Errors
-    /// There is no such listener.
-    pub fn unlisten(&mut self, now: Time, listener: ListenerId) -> Result<(), Misuse> {
-        self.tell_host(now, Input::Unlisten { listener })
-    }
-
-    /// Wants to be connected to a peer.
-    ///
-    /// # Errors
-    /// The id is in use, or reserved.
-    pub fn connect(
-        &mut self,
-        now: Time,
-        request: RequestId,
-        peer: PeerId,
-        addresses: &[Multiaddr],
-        options: DialOptions,
-    ) -> Result<(), Misuse> {
-        self.tell_host(now, Input::Connect { request, peer, addresses: addresses.to_vec(), options })
-    }
-
-    /// Wants a stream to a peer.
-    ///
-    /// # Errors
-    /// The id is in use.
-    pub fn open(
-        &mut self,
-        now: Time,
-        open: OpenId,
-        peer: PeerId,
-        protocols: &Protocols,
-        options: OpenOptions,
-    ) -> Result<(), Misuse> {
-        self.tell_host(now, Input::Open { open, peer, protocols: protocols.clone(), options })
-    }
-
-    /// Says something about peers and connections.
-    ///
-    /// # Errors
-    /// It makes no sense; the error says why.
-    pub fn command(&mut self, now: Time, command: Command) -> Result<(), Misuse> {
-        self.tell_host(now, Input::Manage(command))
-    }
-
-    /// Closes everything.
-    pub fn shutdown(&mut self, now: Time) {
-        // It can't be refused.
-        let _ = self.tell_host(self.now.max(now), Input::Shutdown);
-    }
-
-    /// A word for the host that has no call of its own here: externals, NAT, relays, cancelled wishes. What is said of
-    /// connections and dials comes through the calls of this type.
-    ///
-    /// # Errors
-    /// It makes no sense; the error says why.
-    pub fn tell_host(&mut self, now: Time, input: Input) -> Result<(), Misuse> {
-        if now < self.now {
-            return Err(Misuse::TimeWentBack { now, last: self.now });
-        }
-        self.host.handle(now, input)?;
-        self.now = now;
-        self.settle();
-        Ok(())
-    }
-
     /// A listener has this address.
     ///
     /// # Errors
     /// There is no such listener.
     pub fn listening(&mut self, now: Time, listener: ListenerId, address: &Multiaddr) -> Result<(), Misuse> {
-        self.tell_host(now, Input::Listening { listener, address: address.clone() })
+        self.tell(now, Input::Listening { listener, address: address.clone() })
     }
 
     /// A listener is gone, or never came to be.
@@ -266,7 +179,7 @@ impl Solo {
     /// # Errors
     /// There is no such listener.
     pub fn listener_closed(&mut self, now: Time, listener: ListenerId, why: &str) -> Result<(), Misuse> {
-        self.tell_host(now, Input::ListenerClosed { listener, why: cut(why) })
+        self.tell(now, Input::ListenerClosed { listener, why: cut(why) })
     }
 
     /// A listener got a connection. From here on it is named by what this returns; if it is not welcome, `Close` follows.
@@ -276,7 +189,7 @@ impl Solo {
     pub fn accepted(&mut self, now: Time, local: &Multiaddr, remote: &Multiaddr) -> Result<ConnectionId, Misuse> {
         let connection = self.fresh();
         self.insert(connection, Plan::Respond, None, remote);
-        let done = self.tell_host(now, Input::Incoming { connection, local: local.clone(), remote: remote.clone() });
+        let done = self.tell(now, Input::Incoming { connection, local: local.clone(), remote: remote.clone() });
         self.undo(connection, done)
     }
 
@@ -294,8 +207,7 @@ impl Solo {
         let expected = *self.dials.get(&dial).ok_or(Misuse::UnknownDial(dial))?;
         let connection = self.fresh();
         self.insert(connection, Plan::Initiate, Some(expected), remote);
-        let done =
-            self.tell_host(now, Input::Dialed { dial, connection, local: local.clone(), remote: remote.clone() });
+        let done = self.tell(now, Input::Dialed { dial, connection, local: local.clone(), remote: remote.clone() });
         let connection = self.undo(connection, done)?;
         self.dials.remove(&dial);
         Ok(connection)
@@ -309,7 +221,7 @@ impl Solo {
         if !self.dials.contains_key(&dial) {
             return Err(Misuse::UnknownDial(dial));
         }
-        self.tell_host(now, Input::DialFailed { dial, fault })?;
+        self.tell(now, Input::DialFailed { dial, fault })?;
         self.dials.remove(&dial);
         Ok(())
     }
@@ -374,8 +286,8 @@ impl Solo {
 
     /// When to call [`on_timeout`](Solo::on_timeout).
     pub fn deadline(&self) -> Time {
-        let links = self.timers.first().map_or(Time::NEVER, |(time, _)| *time);
-        self.host.deadline().min(links)
+        let first = |timers: &BTreeSet<(Time, ConnectionId)>| timers.first().map_or(Time::NEVER, |(time, _)| *time);
+        self.host.deadline().min(first(&self.timers)).min(first(&self.closing))
     }
 
     /// Lets time pass.
@@ -394,11 +306,16 @@ impl Solo {
             }
             self.due.insert(connection);
         }
+        self.closing_timeout();
         self.settle();
     }
 
-    /// What to do next.
+    /// What to do next. While [`SoloConfig::max_actions`] wait, the links stand still, and what was received stays in their `rx`;
+    /// they go on when these are polled: poll until there is nothing more.
     pub fn poll(&mut self) -> Option<SoloAction> {
+        if self.actions.is_empty() && !self.due.is_empty() {
+            self.settle();
+        }
         self.actions.pop_front()
     }
 
@@ -407,7 +324,7 @@ impl Solo {
         let each = |wire: &Wire| size_of::<Wire>() + wire.link.memory_used() + wire.rx.capacity() + wire.tx.capacity();
         self.host.memory_used()
             + self.links.values().map(each).sum::<usize>()
-            + (self.links.len() + self.timers.len() + self.due.len() + self.dials.len())
+            + (self.links.len() + self.timers.len() + self.closing.len() + self.due.len() + self.dials.len())
                 * size_of::<(Time, ConnectionId)>()
             + self.actions.capacity() * size_of::<SoloAction>()
     }
@@ -428,6 +345,7 @@ impl Solo {
             ended: false,
             sending: false,
             deadline: Time::NEVER,
+            closing: None,
             closed: false,
         };
         self.links.insert(connection, wire);
@@ -449,10 +367,18 @@ impl Solo {
         self.settle();
     }
 
-    /// Lets the host and all links go on until none has anything to say to another.
+    /// Whether as many actions wait as may.
+    fn is_unpolled(&self) -> bool {
+        self.actions.len() >= self.max_actions.max(1)
+    }
+
+    /// Lets the host and all links go on until none has anything to say to another, or the actions are to be polled.
     fn settle(&mut self) {
         loop {
             self.drain_host();
+            if self.is_unpolled() {
+                return;
+            }
             let Some(connection) = self.due.pop_first() else { return };
             self.run(connection);
         }
@@ -468,10 +394,17 @@ impl Solo {
         while let Some(wire) = self.links.get_mut(&connection)
             && !wire.closed
         {
+            if self.actions.len() >= self.max_actions.max(1) {
+                self.due.insert(connection);
+                return;
+            }
             let Wire { link, rx, tx, ended, .. } = wire;
-            let Ok(event) = if *ended { link.end(self.now, rx, tx) } else { link.advance(self.now, rx, tx) };
+            let Ok(event) = link.advance_or_end(self.now, rx, tx, *ended);
             match event {
-                None => return self.rest(connection),
+                None => {
+                    self.rest(connection);
+                    return self.close_if_done(connection);
+                }
                 Some(LinkEvent::Report(report)) => {
                     let over = match &report {
                         Report::Ended { why, .. } => Some(why.clone()),
@@ -482,7 +415,7 @@ impl Solo {
                     // Before the link goes on, perhaps to its end: so a stream is handed out before its connection is over.
                     self.drain_host();
                     if let Some(why) = over {
-                        self.close(connection, why);
+                        self.hang_up(connection, why);
                     }
                 }
                 Some(LinkEvent::Stream(event)) => {
@@ -515,13 +448,16 @@ impl Solo {
     }
 
     /// The socket is to be closed. The link stays as long as the application may read what it received.
-    fn close(&mut self, connection: ConnectionId, why: SmolStr) {
+    fn hang_up(&mut self, connection: ConnectionId, why: SmolStr) {
         let Some(wire) = self.links.get_mut(&connection) else { return };
         if core::mem::replace(&mut wire.closed, true) {
             return;
         }
         wire.rx = BytesMut::new();
         self.timers.remove(&(wire.deadline, connection));
+        if let Some(until) = wire.closing.take() {
+            self.closing.remove(&(until, connection));
+        }
         self.actions.push_back(SoloAction::Close { connection, why });
         self.sweep(connection);
     }
@@ -532,15 +468,18 @@ impl Solo {
         if !wire.closed || !wire.tx.is_empty() {
             return;
         }
-        if wire.link.has_streams() {
-            self.unread.insert(connection);
-        } else {
-            self.unread.remove(&connection);
+        let kept = wire.link.has_streams().then(|| wire.link.memory_used());
+        let before = match kept {
+            Some(bytes) => self.unread.insert(connection, bytes),
+            None => self.unread.remove(&connection),
+        };
+        self.unread_bytes = self.unread_bytes.saturating_sub(before.unwrap_or(0)).saturating_add(kept.unwrap_or(0));
+        if kept.is_none() {
             self.links.remove(&connection);
         }
-        if self.unread.len() > self.max_unread
-            && let Some(oldest) = self.unread.pop_first()
-        {
+        while self.unread.len() > self.max_unread || self.unread_bytes > self.max_unread_bytes {
+            let Some((oldest, bytes)) = self.unread.pop_first() else { return };
+            self.unread_bytes = self.unread_bytes.saturating_sub(bytes);
             self.links.remove(&oldest);
         }
     }
@@ -556,11 +495,11 @@ impl Solo {
                     wire.link.broken("refused");
                     wire.tx = BytesMut::new();
                 }
-                self.close(connection, reason.to_smolstr());
+                self.hang_up(connection, reason.to_smolstr());
             }
             Action::Dial { dial, peer, address, from, timeout } => {
                 self.dials.insert(dial, peer);
-                self.actions.push_back(SoloAction::Dial { dial, address, from, timeout });
+                self.actions.push_back(SoloAction::Dial { dial, peer, address, from, timeout });
             }
             Action::Abort { dial } => {
                 self.dials.remove(&dial);

@@ -77,6 +77,14 @@ impl Solo {
         }
     }
 
+    /// Lets go of all streams of a connection, as [`leave`](Solo::leave) does of one.
+    pub fn leave_all(&mut self, now: Time, connection: ConnectionId) {
+        if let Some(wire) = self.links.get_mut(&connection) {
+            wire.link.leave_all(&mut wire.tx);
+            self.after(now, connection);
+        }
+    }
+
     fn after(&mut self, now: Time, connection: ConnectionId) {
         self.wake(now, connection);
         self.sweep(connection);

@@ -120,7 +120,6 @@ fn on_a_new_network_a_kept_peer_is_dialed_at_once() {
 }
 
 #[test]
-#[ignore = "a kept peer whose tries are used up is not tried again when the network changes: after half a minute offline it stays lost"]
 fn on_a_new_network_a_kept_peer_is_dialed_even_if_it_was_given_up() {
     check(0..4, |world| {
         let (a, _) = moved(world, secs(600))?;

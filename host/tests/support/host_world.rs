@@ -114,10 +114,18 @@ impl World {
                 }
             }
             13 => self.pass(Duration::from_millis(1 << (op.b % 17))),
-            14 => match op.b % 4 {
+            14 => match op.b % 5 {
                 0 => self.tell(Input::Manage(Command::TrimNow)),
                 1 => self.tell(Input::Manage(Command::Disconnect { peer, why: "enough".into() })),
                 2 => self.tell(Input::NetworkChanged),
+                3 => {
+                    if let Some(link) = connection.and_then(|it| self.links.get_mut(&it))
+                        && link.peer.is_some()
+                        && !link.over
+                    {
+                        link.outbox.push_back(Report::Holds { bytes: u64::from(op.b) << 17 });
+                    }
+                }
                 _ => {
                     let (addresses, ttl) = (vec![address(n)], Duration::from_secs(60));
                     self.tell(Input::Manage(Command::Addresses { peer, addresses, ttl }));
@@ -151,6 +159,7 @@ impl World {
         let limits = self.host.manager().counts().limits;
         assert_eq!((limits.streams_inbound, limits.streams_outbound), (0, 0));
         assert_eq!((limits.pending_inbound, limits.pending_outbound), (0, 0));
+        assert_eq!(limits.memory, 0);
         let memory = self.host.memory_used();
         assert!(memory < 128 * 1024, "{memory}");
     }
@@ -215,7 +224,8 @@ impl World {
         if how.is_multiple_of(2) {
             let (stream, direction) = (link.number(), Direction::Inbound);
             link.reported.insert(stream, None);
-            let protocol = Protocol::new("/echo/1.0.0").unwrap();
+            let name = if how.is_multiple_of(8) { "/ipfs/id/1.0.0" } else { "/echo/1.0.0" };
+            let protocol = Protocol::new(name).unwrap();
             link.outbox.push_back(Report::StreamOpened { stream, direction, protocol, open: None });
         } else if let Some(stream) = link.admitted.pop_first() {
             link.outbox.push_back(Report::StreamClosed { stream });

@@ -42,6 +42,9 @@ impl World {
                 config.upgrade.muxers = vec![MuxerKind::Mplex];
             }
             if tight {
+                config.max_actions = 4;
+                config.link.memory_step = 1024;
+                config.host.manager.limits.memory_per_peer = 16 * 1024;
                 config.host.manager.limits.streams_per_peer = 2;
                 config.upgrade.muxer.yamux.max_outbound_streams = 3;
                 config.upgrade.muxer.yamux.max_tx = 300;
@@ -101,6 +104,14 @@ impl World {
                 self.streams[node].remove(&(connection, stream));
             }
             (11, _) if b < 64 => self.cut(socket),
+            (12, Some((connection, _))) if b.is_multiple_of(2) => {
+                // It may be over.
+                let _ = self.nodes[node].close(now, connection, b.is_multiple_of(4));
+            }
+            (12, Some((connection, _))) => {
+                self.nodes[node].leave_all(now, connection);
+                self.streams[node].retain(|(other, _)| *other != connection);
+            }
             _ => {}
         }
         self.carry_out();

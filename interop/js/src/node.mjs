@@ -25,11 +25,15 @@ const MUXERS = {
   mplex: () => mplex({ disconnectThreshold: MPLEX_NEW_STREAMS_PER_SECOND })
 }
 
-export async function startNode (options) {
+export async function startNode (options, { transports = [], services = {} } = {}) {
+  const listens = options.command === 'listen' || options.command === 'relay'
   return createLibp2p({
     privateKey: await identity(options.seed),
-    addresses: { listen: options.command === 'listen' ? [options.listen] : [] },
-    transports: [tcp()],
+    addresses: {
+      listen: listens ? [options.listen] : [],
+      announce: options.announce == null ? [] : [options.announce]
+    },
+    transports: [tcp(), ...transports],
     connectionEncrypters: options.security.map(name => ENCRYPTERS[name]()),
     streamMuxers: options.muxers.map(name => MUXERS[name]()),
     connectionProtector: options.psk == null ? undefined : preSharedKey({ psk: readFileSync(options.psk) }),
@@ -37,7 +41,8 @@ export async function startNode (options) {
     services: {
       identify: identify(),
       identifyPush: identifyPush(),
-      ping: ping({ maxInboundStreams: PING_STREAMS, maxOutboundStreams: PING_STREAMS })
+      ping: ping({ maxInboundStreams: PING_STREAMS, maxOutboundStreams: PING_STREAMS }),
+      ...services
     }
   })
 }

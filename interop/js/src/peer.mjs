@@ -1,17 +1,17 @@
-// A js-libp2p peer: `listen` serves ping and echo, `dial` runs both against an address. One JSON line on stdout,
-// everything else on stderr. The command line is described in ../README.md.
+// A js-libp2p peer: `listen` serves ping and echo, `dial` runs both against an address; circuits are in circuit.mjs. JSON
+// lines on stdout, everything else on stderr. The command line is described in ../README.md.
 
 import './polyfill.mjs'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { multiaddr } from '@multiformats/multiaddr'
+import { dialCircuit, relay, reserve } from './circuit.mjs'
+import { describe, pingPeer, print, printListening, round, shortName, stop, stopAtSignal, timed } from './common.mjs'
 import { ECHO, runEcho, serveEcho } from './echo.mjs'
 import { startNode } from './node.mjs'
 import { parse, USAGE, UsageError } from './options.mjs'
 
-const PINGS = 3
 const DIAL_TIMEOUT_MS = 20_000
-const STOP_TIMEOUT_MS = 3_000
 // Served from a while after the connection on, so that identify has something to push.
 const LATER = '/interop/later/1.0.0'
 const LATER_MS = 2_000
@@ -24,19 +24,8 @@ async function listen (options) {
     if (options.later) setTimeout(() => node.handle(LATER, serveEcho), LATER_MS)
     options.later = false
   })
-  let ending = false
-  const end = async signal => {
-    if (ending) return
-    ending = true
-    console.error(`${signal}: closing`)
-    await stop(node)
-    process.exit(0)
-  }
-  process.on('SIGTERM', end)
-  process.on('SIGINT', end)
-  const [address] = node.getMultiaddrs()
-  if (address == null) throw new Error(`nothing listens on ${options.listen}`)
-  await print({ listening: address.toString() })
+  stopAtSignal(node)
+  await printListening(node, options.listen)
 }
 
 async function dial (options) {
@@ -84,14 +73,6 @@ async function dial (options) {
   }
 }
 
-async function pingPeer (node, connection, signal) {
-  const pings = []
-  for (let i = 0; i < PINGS; i++) {
-    pings.push(await timed(() => node.services.ping.ping(connection.remotePeer, { signal })))
-  }
-  return pings
-}
-
 // What an identify message, or a push, said.
 function told (identify) {
   const said = { peer: identify.peerId.toString() }
@@ -101,43 +82,13 @@ function told (identify) {
   return said
 }
 
-async function timed (work) {
-  const start = performance.now()
-  await work()
-  return round(performance.now() - start)
-}
-
-// `/yamux/1.0.0` -> `yamux`
-function shortName (protocol) {
-  return protocol.split('/')[1]
-}
-
-function round (ms) {
-  return Math.round(ms * 1000) / 1000
-}
-
-// A failed dial is one error per address, the reason inside; a stream that ends while it is being written is an event.
-function describe (err) {
-  if (err instanceof Event) return err.error == null ? `the stream ended (${err.type})` : describe(err.error)
-  const inner = (err.errors ?? []).map(describe)
-  const own = err.name === 'Error' ? err.message : `${err.name}: ${err.message}`
-  return inner.length === 0 ? own : `${own} (${inner.join('; ')})`
-}
-
-async function stop (node) {
-  const late = new Promise(resolve => setTimeout(resolve, STOP_TIMEOUT_MS).unref())
-  const stopped = node.stop().catch(err => console.error(`stop: ${err.message}`))
-  await Promise.race([stopped, late])
-}
-
-function print (value) {
-  return new Promise(resolve => process.stdout.write(JSON.stringify(value) + '\n', resolve))
-}
+// What serves until a signal has no code; what reports has one.
+const COMMANDS = { listen, dial, relay, reserve, 'dial-circuit': dialCircuit }
 
 try {
   const options = parse(process.argv.slice(2))
-  if (options.command === 'listen') await listen(options)
-  else process.exit(await dial(options))
+  const code = await COMMANDS[options.command](options)
+  if (code != null) process.exit(code)
 } catch (err) {
   console.error(err instanceof UsageError ? `${err.message}\n${USAGE}` : describe(err))
   process.exit(err instanceof UsageError ? 2 : 1)

@@ -29,6 +29,7 @@ def build_host(options: Options):
         muxer_opt=dict(MUXERS[name] for name in options.muxers),
         psk=None if options.psk is None else _read_psk(options.psk),
         listen_addrs=[Multiaddr(options.listen)] if options.listen else None,
+        announce_addrs=[Multiaddr(options.announce)] if options.announce else None,
         connection_config=ConnectionConfig(),
     )
     # A failed dial is an answer here: by default it would be tried three times more.

@@ -21,6 +21,11 @@ class Options:
     lazy: bool
     hold: int
     later: bool
+    data_limit: int
+    duration: int
+    reservations: int
+    ttl: int
+    announce: str | None
 
 
 def parse(argv: list[str]) -> Options:
@@ -45,6 +50,20 @@ def parse(argv: list[str]) -> Options:
     way.add_argument("--lazy", action="store_true", help="refused: py-libp2p always waits for the answer")
     way.add_argument("--plain", action="store_true", help="the only way py-libp2p dials")
 
+    relay = commands.add_parser("relay", parents=[shared], help="serve circuit relay v2")
+    relay.add_argument("--listen", default="/ip4/127.0.0.1/tcp/0", metavar="MULTIADDR")
+    relay.add_argument("--data-limit", type=_whole, default=0, metavar="BYTES", help="of a circuit; 0: no limit")
+    relay.add_argument("--duration", type=_whole, default=0, metavar="SECONDS", help="of a circuit; 0: no limit")
+    relay.add_argument("--reservations", type=_whole, default=1024, metavar="N")
+    relay.add_argument("--ttl", type=_whole, default=3600, metavar="SECONDS", help="of a reservation")
+    relay.add_argument("--announce", metavar="MULTIADDR", help="say this instead of the listening address")
+    reserve = commands.add_parser("reserve", parents=[shared], help="reserve at a relay, then serve over it")
+    reserve.add_argument("target", metavar="RELAY")
+    circuit = commands.add_parser("dial-circuit", parents=[shared], help="dial through a relay, ping and echo")
+    circuit.add_argument("target", metavar="MULTIADDR")
+    circuit.add_argument("--size", type=_whole, default=1024 * 1024, metavar="BYTES")
+    circuit.add_argument("--hold", type=_whole, default=0, metavar="SECONDS", help="stay idle afterwards, then ping again")
+
     args = parser.parse_args(argv)
     return Options(
         command=args.command,
@@ -58,6 +77,11 @@ def parse(argv: list[str]) -> Options:
         lazy=getattr(args, "lazy", False),
         hold=getattr(args, "hold", 0),
         later=getattr(args, "later", False),
+        data_limit=getattr(args, "data_limit", 0),
+        duration=getattr(args, "duration", 0),
+        reservations=getattr(args, "reservations", 0),
+        ttl=getattr(args, "ttl", 0),
+        announce=getattr(args, "announce", None),
     )
 
 

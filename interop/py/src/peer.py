@@ -1,30 +1,25 @@
 """
-A py-libp2p peer: `listen` serves ping and echo, `dial` runs both against an address. One JSON line on stdout,
-everything else on stderr. The command line is described in ../README.md.
+A py-libp2p peer: `listen` serves ping and echo, `dial` runs both against an address; circuits are in circuit.py. JSON lines
+on stdout, everything else on stderr. The command line is described in ../README.md.
 """
 
-import json
 import logging
-import os
-import signal
 import sys
-import threading
 import time
+from functools import partial
 
 import trio
-from libp2p.exceptions import MultiError
-from libp2p.host.ping import PingService
 from libp2p.identity.identify_push.identify_push import push_identify_to_peers
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
+import circuit
+from common import STOP_TIMEOUT_S, describe, leave_after, ping, short_name, show, since, stop_event
 from echo import ECHO, run_echo, serve_echo
 from node import build_host
 from options import Options, parse
 
-PINGS = 3
 DIAL_TIMEOUT_S = 20
-STOP_TIMEOUT_S = 3
 # Served from a while after the connection on, so that identify has something to push.
 LATER = "/interop/later/1.0.0"
 LATER_S = 2
@@ -38,7 +33,7 @@ async def listen(options: Options) -> int:
         addresses = host.get_addrs()
         if not addresses:
             raise OSError(f"nothing listens on {options.listen}")
-        show({"listening": str(addresses[0])})
+        show({"listening": str(addresses[0]), "all": [str(address) for address in addresses]})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell_identified, host, options.later)
             await stop.wait()
@@ -88,28 +83,17 @@ def known(host, peer) -> dict:
     }
 
 
-def stop_event() -> trio.Event:
-    """Set by SIGTERM or SIGINT. From then on both are ignored: a second one must not cut the closing short."""
-    stop = trio.Event()
-    token = trio.lowlevel.current_trio_token()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-
-    def on_signal(_number: int, _frame: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        token.run_sync_soon(stop.set)
-
-    for number in numbers:
-        signal.signal(number, on_signal)
-    return stop
-
-
 async def dial(options: Options) -> int:
+    if options.lazy:
+        show({"ok": False, "error": "py-libp2p can not select lazily: its dialer always waits for the answer"})
+        return 1
+    return await report(run_dial, options)
+
+
+async def report(work, options: Options) -> int:
     try:
-        if options.lazy:
-            raise ValueError("py-libp2p can not select lazily: its dialer always waits for the answer")
         with trio.fail_after(DIAL_TIMEOUT_S + options.hold):
-            result = await run_dial(options)
+            result = await work(options)
     except Exception as error:
         show({"ok": False, "error": describe(error)})
         leave_after(STOP_TIMEOUT_S, 1)
@@ -153,50 +137,20 @@ async def run_dial(options: Options) -> dict:
         return {**result, "identify": known(host, target.peer_id)}
 
 
-async def ping(host, peer) -> list[float]:
-    """Whole milliseconds are all that the ping service tells, so the round trips are timed here."""
-    pings = []
-    start = time.perf_counter()
-    async for _ in PingService(host).ping_iter(peer, PINGS):
-        pings.append(since(start))
-        start = time.perf_counter()
-    return pings
-
-
-def since(start: float) -> float:
-    return round((time.perf_counter() - start) * 1000, 3)
-
-
-def short_name(protocol: str) -> str:
-    """`/yamux/1.0.0` -> `yamux`"""
-    return protocol.split("/")[1]
-
-
-def describe(error: BaseException) -> str:
-    """The error, and what it was raised from: py-libp2p keeps the reason there."""
-    if isinstance(error, (BaseExceptionGroup, MultiError)):
-        inner = error.exceptions if isinstance(error, BaseExceptionGroup) else error.errors
-        return "; ".join(describe(each) for each in inner)
-    own = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return own if error.__cause__ is None else f"{own} ({describe(error.__cause__)})"
-
-
-def show(value: dict) -> None:
-    print(json.dumps(value), flush=True)
-
-
-def leave_after(seconds: float, code: int) -> None:
-    """Ends the program with `code` should the host not have closed by then."""
-    timer = threading.Timer(seconds, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
+COMMANDS = {
+    "listen": listen,
+    "dial": dial,
+    "relay": circuit.relay,
+    "reserve": circuit.reserve,
+    "dial-circuit": partial(report, circuit.dial_circuit),
+}
 
 
 def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     options = parse(sys.argv[1:])
     try:
-        return trio.run(listen if options.command == "listen" else dial, options)
+        return trio.run(COMMANDS[options.command], options)
     except Exception as error:
         print(describe(error), file=sys.stderr)
         return 1

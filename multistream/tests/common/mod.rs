@@ -75,7 +75,7 @@ impl<M: Machine> Side<M> {
         let mut told = false;
         while self.error.is_none() {
             let (rx, tx) = (&mut self.rx, &mut self.tx);
-            let result = if self.heard_end { self.machine.end(now, rx, tx) } else { self.machine.advance(now, rx, tx) };
+            let result = self.machine.advance_or_end(now, rx, tx, self.heard_end);
             match result {
                 Ok(Some(output)) => self.outputs.push(output),
                 Ok(None) => break,

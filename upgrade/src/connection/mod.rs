@@ -20,7 +20,6 @@ pub use writer::Batch;
 
 use crate::channel::{Channel, ChannelError};
 use crate::muxer::{self, AnyMuxer, Muxer, MuxerKind, StreamError, StreamId, WriteError};
-use crate::step::step;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use bytes::BytesMut;
@@ -171,6 +170,12 @@ impl Connection {
     /// Whether it is over: closed by either end, or failed.
     pub fn is_closed(&self) -> bool {
         !matches!(self.over, Over::No)
+    }
+
+    /// Whether the ends have yet to agree on the protocol of this stream. Not any more: they did, or [`read`](Self::read) says why
+    /// they did not.
+    pub fn is_negotiating(&self, id: StreamId) -> bool {
+        self.negotiations.is_running(id)
     }
 
     /// How many streams exist, those in negotiation among them.
@@ -328,7 +333,7 @@ impl Connection {
         let mut step = |plain: &mut BytesMut, tx: &mut BytesMut, last: bool| {
             muxer.boundary();
             if let Some(dialer) = confirm {
-                let answer = step(&mut **dialer, now, plain, tx, last);
+                let answer = dialer.advance_or_end(now, plain, tx, last);
                 let muxer_kind = muxer.kind();
                 return match answer {
                     Ok(Some(_)) => {

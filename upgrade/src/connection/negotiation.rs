@@ -11,7 +11,6 @@
 //! Spec: libp2p/specs connections/README.md, "Protocol Negotiation": each stream is negotiated with multistream-select.
 
 use crate::muxer::{By, StreamId};
-use crate::step::step;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::BytesMut;
@@ -112,9 +111,9 @@ impl Running {
     pub(super) fn advance(&mut self, now: Time) -> Result<Option<Settled>, multistream::Error> {
         let Running { machine, rx, tx, ended, .. } = self;
         let agreed = match machine {
-            Side::Dialer(dialer) => step(dialer, now, rx, tx, *ended)?.map(|agreed| (agreed.protocol, None)),
+            Side::Dialer(dialer) => dialer.advance_or_end(now, rx, tx, *ended)?.map(|agreed| (agreed.protocol, None)),
             Side::Listener(listener) => {
-                step(listener, now, rx, tx, *ended)?.map(|accepted| (accepted.protocol, Some(accepted.route)))
+                listener.advance_or_end(now, rx, tx, *ended)?.map(|accepted| (accepted.protocol, Some(accepted.route)))
             }
         };
         Ok(agreed.map(|(protocol, route)| Settled { protocol, route, head: core::mem::take(rx) }))
@@ -167,6 +166,11 @@ impl Negotiations {
             Negotiation::Running(running) => Some(running),
             Negotiation::Head(_) | Negotiation::Failed(_) => None,
         }
+    }
+
+    pub(super) fn is_running(&self, id: StreamId) -> bool {
+        let entry = self.find(id).ok().and_then(|at| self.entries.get(at));
+        matches!(entry, Some((_, Negotiation::Running(_))))
     }
 
     /// Adds what was read from a stream in negotiation.

@@ -28,7 +28,6 @@ use crate::connection::{Connection, Parts, Selection};
 use crate::muxer::{AnyMuxer, MuxerKind};
 use crate::security::psk::Psk;
 use crate::security::{Handshake, Secured};
-use crate::step::step;
 use alloc::boxed::Box;
 use bytes::BytesMut;
 use config::Shared;
@@ -326,7 +325,7 @@ impl Upgrade {
                 if let Some(dialer) = &mut securing.confirm {
                     // The first message is written behind the proposal. It reads nothing: what comes is the answer first.
                     securing.handshake.advance(now, &mut BytesMut::new(), tx)?;
-                    let answer = step(dialer, now, rx, tx, ended);
+                    let answer = dialer.advance_or_end(now, rx, tx, ended);
                     let Some(agreed) = answer.map_err(UpgradeError::SelectSecurity)? else {
                         return Ok(Step::Starved);
                     };
@@ -334,7 +333,7 @@ impl Upgrade {
                     let (stage, protocol) = (Stage::Security, agreed.protocol);
                     return Ok(Step::Told(Progress::Agreed { stage, protocol, how: How::Assumed }));
                 }
-                let Some(secured) = step(&mut securing.handshake, now, rx, tx, ended)? else {
+                let Some(secured) = securing.handshake.advance_or_end(now, rx, tx, ended)? else {
                     return Ok(Step::Starved);
                 };
                 let peer = secured.peer;

@@ -2,7 +2,6 @@
 
 use super::{How, Plan, Progress, Stage};
 use crate::connection::Selection;
-use crate::step::step;
 use bytes::BytesMut;
 use tidewire_core::{Machine, Role, Seed, Time};
 use tidewire_multistream::{
@@ -62,8 +61,10 @@ impl Leader {
         ended: bool,
     ) -> Result<Option<usize>, Error> {
         Ok(match self {
-            Leader::Us(dialer) => step(dialer, now, rx, tx, ended)?.map(|agreed| agreed.index),
-            Leader::Remote(listener) => step(listener, now, rx, tx, ended)?.map(|accepted| place(accepted.route.get())),
+            Leader::Us(dialer) => dialer.advance_or_end(now, rx, tx, ended)?.map(|agreed| agreed.index),
+            Leader::Remote(listener) => {
+                listener.advance_or_end(now, rx, tx, ended)?.map(|accepted| place(accepted.route.get()))
+            }
         })
     }
 
@@ -120,8 +121,8 @@ impl Select {
                 let told = self.names.get(index).cloned().map(selected);
                 return Ok(Step::Agreed(Agreed { index, role, confirm: None, told }));
             }
-            Kind::ListenFirst(machine) => step(machine, now, rx, tx, ended)?,
-            Kind::SimultaneousOpen(machine) => step(machine, now, rx, tx, ended)?,
+            Kind::ListenFirst(machine) => machine.advance_or_end(now, rx, tx, ended)?,
+            Kind::SimultaneousOpen(machine) => machine.advance_or_end(now, rx, tx, ended)?,
         };
         Ok(match event {
             None => Step::Starved,

@@ -1,6 +1,6 @@
 //! Without descriptors a listener waits, and goes on.
 
-use super::{Node, any_port, id, socket};
+use super::{Node, id, loopback, socket};
 use std::net::TcpStream;
 
 /// A process of its own, with few descriptors, runs the test below.
@@ -20,7 +20,7 @@ fn without_descriptors_a_listener_waits_and_goes_on() {
 #[ignore = "run by without_descriptors_a_listener_waits_and_goes_on, which lowers the limit"]
 fn in_a_process_of_few_descriptors() {
     let mut node = Node::new(1);
-    let address = node.listen(&any_port()).unwrap();
+    let address = node.listen(&loopback()).unwrap();
     let _client = TcpStream::connect(socket(&address)).unwrap();
     let mut taken = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {

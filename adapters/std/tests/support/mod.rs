@@ -1,29 +1,21 @@
 //! Nodes on loopback TCP, and what tests do with them.
 #![allow(dead_code, unreachable_pub)] // not every test file uses all of it
 
+#[path = "../../../common/tests/shared/mod.rs"]
+mod shared;
+
+pub use shared::*;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use tidewire_connmgr as connmgr;
+use tidewire_connmgr::{By, CloseReason};
 use tidewire_std::{
-    Event, Events, Incoming, Keypair, Matcher, Multiaddr, Node, NodeConfig, Notice, Observed, Observer, OpenOptions,
-    PeerId, Protocol, Protocols, Seed, Selection, Stream, random_seed,
+    Event, Events, Incoming, Matcher, Multiaddr, Node, NodeConfig, Notice, Observer, OpenOptions, Protocol, Protocols,
+    Stream, random_seed,
 };
-
-pub const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
-/// Served by [`pair`] for the test to take.
-pub const TALK: Protocol = Protocol::from_static("/talk/1.0.0");
-
-pub fn key(n: u8) -> Keypair {
-    Keypair::from_seed(&Seed::new([n; 32]))
-}
-
-pub fn id(n: u8) -> PeerId {
-    key(n).peer_id()
-}
 
 pub fn node_with(n: u8, config: NodeConfig) -> Node {
     let node = Node::new(config, key(n)).unwrap();
@@ -35,15 +27,15 @@ pub fn node(n: u8) -> Node {
     node_with(n, NodeConfig::default())
 }
 
-pub fn watched(n: u8, config: NodeConfig) -> (Node, Arc<Log>) {
-    let log = Arc::new(Log::default());
-    let node = Node::observed(config, key(n), &random_seed().unwrap(), Some(log.clone())).unwrap();
+pub fn observed(n: u8, config: NodeConfig, observer: Option<Arc<dyn Observer>>) -> Node {
+    let node = Node::observed(config, key(n), &random_seed().unwrap(), observer).unwrap();
     serve(node.handle(ECHO, Matcher::Exact).unwrap());
-    (node, log)
+    node
 }
 
-pub fn loopback() -> Multiaddr {
-    "/ip4/127.0.0.1/tcp/0".parse().unwrap()
+pub fn watched(n: u8, config: NodeConfig) -> (Node, Arc<Log>) {
+    let log = Arc::new(Log::default());
+    (observed(n, config, Some(log.clone())), log)
 }
 
 /// Listens on a free port, and says where.
@@ -85,16 +77,6 @@ pub fn open(node: &Node, protocol: Protocol) -> Stream {
     node.open(id(2), &Protocols::from(protocol), OpenOptions::default()).unwrap()
 }
 
-pub fn plain() -> OpenOptions {
-    let mut options = OpenOptions::default();
-    options.selection = Selection::Plain;
-    options
-}
-
-pub fn data(len: usize, salt: usize) -> Vec<u8> {
-    (0..len).map(|i| ((i / 251) ^ (i % 251) ^ salt).to_le_bytes()[0]).collect()
-}
-
 /// Sends `len` bytes and reads them back at the same time.
 pub fn round_trip(stream: &Stream, len: usize, salt: usize) {
     let sent = data(len, salt);
@@ -107,11 +89,6 @@ pub fn round_trip(stream: &Stream, len: usize, salt: usize) {
         { stream }.read_to_end(&mut received).unwrap();
     });
     assert!(received == sent, "{} of {len} bytes came back, not the same", received.len());
-}
-
-/// The error inside an [`std::io::Error`].
-pub fn inner<T: std::error::Error + Clone + 'static>(error: &std::io::Error) -> T {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<T>()).cloned().unwrap()
 }
 
 /// Until `holds`, at most 5 s.
@@ -147,30 +124,8 @@ pub fn event<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) -> T {
 }
 
 /// How the next connection ends: who ended it, and why.
-pub fn closed(events: &mut Events) -> (connmgr::By, connmgr::CloseReason) {
-    event(events, |event| match event {
-        Event::Manager(connmgr::Event::ConnectionClosed { by, reason, .. }) => Some((by, reason)),
-        _ => None,
-    })
-}
-
-/// Keeps what it sees.
-#[derive(Default)]
-pub struct Log(pub Mutex<Vec<Observed>>, pub Mutex<Vec<Event>>);
-
-impl Observer for Log {
-    fn event(&self, _: u64, event: &Observed) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-    fn host(&self, event: &Event) {
-        self.1.lock().unwrap().push(event.clone());
-    }
-}
-
-impl Log {
-    pub fn has(&self, wanted: impl Fn(&Observed) -> bool) -> bool {
-        self.0.lock().unwrap().iter().any(wanted)
-    }
+pub fn closed(events: &mut Events) -> (By, CloseReason) {
+    event(events, of_closed)
 }
 
 /// Passes the bytes of connections on.

@@ -1,30 +1,22 @@
 //! Nodes on loopback TCP, and what tests do with them.
 #![allow(dead_code, unreachable_pub)] // not every test file uses all of it
 
+#[path = "../../../common/tests/shared/mod.rs"]
+mod shared;
+
+pub use shared::*;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tidewire_connmgr as connmgr;
+use tidewire_connmgr::{By, CloseReason};
 use tidewire_tokio::{
-    Event, Events, Inbound, Incoming, Keypair, Matcher, Multiaddr, Node, NodeConfig, Notice, Observed, Observer,
-    OpenOptions, PeerId, Protocol, Protocols, Seed, Selection, Stream, random_seed,
+    Event, Events, Inbound, Incoming, Matcher, Multiaddr, Node, NodeConfig, Notice, Observer, OpenOptions, Protocol,
+    Protocols, Stream, random_seed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-pub const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
-/// Served by [`pair`] for the test to take.
-pub const TALK: Protocol = Protocol::from_static("/talk/1.0.0");
-
-pub fn key(n: u8) -> Keypair {
-    Keypair::from_seed(&Seed::new([n; 32]))
-}
-
-pub fn id(n: u8) -> PeerId {
-    key(n).peer_id()
-}
 
 pub fn node_with(n: u8, config: NodeConfig) -> Node {
     let node = Node::new(config, key(n)).unwrap();
@@ -36,15 +28,15 @@ pub fn node(n: u8) -> Node {
     node_with(n, NodeConfig::default())
 }
 
-pub fn watched(n: u8, config: NodeConfig) -> (Node, Arc<Log>) {
-    let log = Arc::new(Log::default());
-    let node = Node::observed(config, key(n), &random_seed().unwrap(), Some(log.clone())).unwrap();
+pub fn observed(n: u8, config: NodeConfig, observer: Option<Arc<dyn Observer>>) -> Node {
+    let node = Node::observed(config, key(n), &random_seed().unwrap(), observer).unwrap();
     serve(node.handle(ECHO, Matcher::Exact).unwrap());
-    (node, log)
+    node
 }
 
-pub fn loopback() -> Multiaddr {
-    "/ip4/127.0.0.1/tcp/0".parse().unwrap()
+pub fn watched(n: u8, config: NodeConfig) -> (Node, Arc<Log>) {
+    let log = Arc::new(Log::default());
+    (observed(n, config, Some(log.clone())), log)
 }
 
 /// Listens on a free port, and says where.
@@ -86,16 +78,6 @@ pub async fn open(node: &Node, protocol: Protocol) -> Stream {
     node.open(id(2), &Protocols::from(protocol), OpenOptions::default()).await.unwrap()
 }
 
-pub fn plain() -> OpenOptions {
-    let mut options = OpenOptions::default();
-    options.selection = Selection::Plain;
-    options
-}
-
-pub fn data(len: usize, salt: usize) -> Vec<u8> {
-    (0..len).map(|i| ((i / 251) ^ (i % 251) ^ salt).to_le_bytes()[0]).collect()
-}
-
 /// Sends `len` bytes and reads them back at the same time.
 pub async fn round_trip(stream: Stream, len: usize, salt: usize) {
     let sent = data(len, salt);
@@ -108,11 +90,6 @@ pub async fn round_trip(stream: Stream, len: usize, salt: usize) {
     let (_, read) = tokio::join!(writing, reader.read_to_end(&mut received));
     read.unwrap();
     assert!(received == sent, "{} of {len} bytes came back, not the same", received.len());
-}
-
-/// The error inside an [`std::io::Error`].
-pub fn inner<T: std::error::Error + Clone + 'static>(error: &std::io::Error) -> T {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<T>()).cloned().unwrap()
 }
 
 /// Until `holds`, at most 5 s.
@@ -140,35 +117,8 @@ pub async fn event<T>(events: &mut Events, pick: impl Fn(Event) -> Option<T>) ->
 }
 
 /// How the next connection ends: who ended it, and why.
-pub async fn closed(events: &mut Events) -> (connmgr::By, connmgr::CloseReason) {
-    event(events, |event| match event {
-        Event::Manager(connmgr::Event::ConnectionClosed { by, reason, .. }) => Some((by, reason)),
-        _ => None,
-    })
-    .await
-}
-
-/// Keeps what it sees.
-#[derive(Default)]
-pub struct Log(pub Mutex<Vec<Observed>>, pub Mutex<Vec<Event>>);
-
-impl Observer for Log {
-    fn event(&self, _: u64, event: &Observed) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-    fn host(&self, event: &Event) {
-        self.1.lock().unwrap().push(event.clone());
-    }
-}
-
-impl Log {
-    pub fn count(&self, wanted: impl Fn(&Observed) -> bool) -> usize {
-        self.0.lock().unwrap().iter().filter(|event| wanted(event)).count()
-    }
-
-    pub fn has(&self, wanted: impl Fn(&Observed) -> bool) -> bool {
-        self.count(wanted) > 0
-    }
+pub async fn closed(events: &mut Events) -> (By, CloseReason) {
+    event(events, of_closed).await
 }
 
 /// Passes the bytes of connections on until it is aborted, each piece after a while. The address names the peer behind it.

@@ -40,13 +40,13 @@ fn held(name: &'static str, effort: &Effort, remembered: bool) -> Row {
             (said / counted - 1.0).abs() <= AGREE,
             "memory_used() says {said} a connection, the allocator {counted}"
         );
-        figures.push(figure("ours", counted));
-        figures.push(figure("memory_used()", said));
+        figures.push(Figure::held("ours", counted));
+        figures.push(Figure::held("memory_used()", said));
     }
     if effort.wants("sorted") && !remembered {
         let (sorting, counted) = count(|| sorting(effort));
         drop(sorting);
-        figures.push(figure("sorted", each(counted.live as f64)));
+        figures.push(Figure::held("sorted", each(counted.live as f64)));
     }
     Row { name: name.into(), unit: Unit::Time, figures, budgets: vec![Budget::Held(BUDGET)], note: None }
 }
@@ -75,8 +75,4 @@ fn sorting(effort: &Effort) -> Sorting {
         sorting.connected(Time::from_nanos(number), peer, connection, false, remote);
     }
     sorting
-}
-
-fn figure(name: &'static str, bytes: f64) -> Figure {
-    Figure { name, nanos: 0.0, rounds: Vec::new(), allocations: 0.0, allocated: 0.0, held: Some(bytes) }
 }

@@ -66,7 +66,6 @@ fn a_lost_peer_is_tried_with_doubling_delays_and_then_given_up_once() {
     assert_eq!(reconnect.deadline(), Time::NEVER);
     reconnect.dial_failed(now, &peer(1), "again");
     reconnect.disconnected(now, &peer(1));
-    reconnect.network_changed();
     assert_eq!(drain(&mut reconnect), []);
     assert_eq!(reconnect.deadline(), Time::NEVER);
     assert!(reconnect.is_kept(&peer(1)));
@@ -243,6 +242,36 @@ fn a_new_network_brings_every_turn_at_once_and_all_tries_again() {
     // The one under way was begun on the network before: it doesn't count.
     reconnect.dial_failed(at(2_100), &peer(3), "unreachable");
     assert_eq!(next(&mut reconnect).1, [dial(3, 1)]);
+}
+
+#[test]
+fn a_new_network_also_revives_one_that_was_given_up() {
+    let mut reconnect = reconnect(ReconnectConfig { tries: 1, ..ReconnectConfig::default() });
+    lost(&mut reconnect, at(0), 1);
+    next(&mut reconnect);
+    reconnect.dial_failed(at(2_000), &peer(1), "unreachable");
+    assert!(matches!(drain(&mut reconnect)[..], [ReconnectAction::GaveUp { .. }]));
+    reconnect.network_changed();
+    assert_eq!(drain(&mut reconnect), [dial(1, 1)]);
+}
+
+#[test]
+fn a_new_network_leaves_whom_the_application_disconnected_alone() {
+    let mut reconnect = reconnect(ReconnectConfig::default());
+    reconnect.keep(at(0), peer(1), true, true).unwrap();
+    reconnect.stopped(&peer(1));
+    reconnect.disconnected(at(1_000), &peer(1));
+    reconnect.network_changed();
+    assert_eq!((drain(&mut reconnect), reconnect.deadline()), (vec![], Time::NEVER));
+}
+
+#[test]
+fn a_new_network_is_no_try_where_none_is_allowed() {
+    let mut reconnect = reconnect(ReconnectConfig { tries: 0, ..ReconnectConfig::default() });
+    lost(&mut reconnect, at(0), 1);
+    assert_eq!(drain(&mut reconnect).len(), 1);
+    reconnect.network_changed();
+    assert_eq!(drain(&mut reconnect), []);
 }
 
 #[test]
@@ -495,6 +524,10 @@ proptest! {
                             Noted::Waiting { from, .. } => {
                                 *from = now.min(*from);
                                 *noted = Noted::Waiting { from: *from, to: now };
+                                *tries = 0;
+                            }
+                            Noted::GivenUp { .. } if model.config.tries > 0 => {
+                                *noted = Noted::Waiting { from: now, to: now };
                                 *tries = 0;
                             }
                             Noted::Dialing | Noted::Connected { .. } => *tries = 0,

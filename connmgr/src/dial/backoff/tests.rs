@@ -235,7 +235,7 @@ proptest! {
             }
             prop_assert_eq!(backoffs.entries.len(), model.0.len());
             prop_assert_eq!(backoffs.by_end.len(), model.0.len());
-            let bytes: usize = backoffs.entries.keys().map(|key| allocated(&key.1)).sum();
+            let bytes: usize = backoffs.entries.keys().map(|key| key.1.memory_used()).sum();
             prop_assert_eq!(backoffs.address_bytes, bytes);
         }
     }

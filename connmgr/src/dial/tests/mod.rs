@@ -150,7 +150,7 @@ impl World {
 fn short(action: &DialAction) -> String {
     match action {
         DialAction::Dial { dial, address, .. } => format!("{dial} {address}"),
-        DialAction::Abort { dial } => format!("abort {dial}"),
+        DialAction::Abort { dial, .. } => format!("abort {dial}"),
         DialAction::Answered { request, connection, .. } => format!("{request} -> {connection}"),
         DialAction::Failed { request, .. } => format!("{request} failed"),
     }

@@ -81,6 +81,27 @@ fn an_address_that_timed_out_is_in_backoff() {
 }
 
 #[test]
+fn what_is_under_way_when_the_peer_s_time_is_over_has_failed() {
+    let mut world = World::new(DialConfig { address_timeout: 50 * SECOND, per_peer: 1, ..config() });
+    world.wish(1, 1, &[TCP, TCP_2], plain());
+    let actions = world.wait(60 * SECOND);
+    assert!(actions.iter().any(|(_, action)| *action == DialAction::Abort { dial: DialId(1), timed_out: true }));
+    let actions: Vec<_> = actions.into_iter().map(|(_, action)| action).collect();
+    let timeout = |seconds| Outcome::Failed(DialFault::Timeout(seconds * SECOND));
+    assert_eq!(outcomes(&actions), [outcome(TCP, timeout(50)), outcome(TCP_2, timeout(10))]);
+    assert!(world.dialer.backoff(world.now, peer(1), &at(TCP_2)).is_some());
+}
+
+#[test]
+fn a_dial_that_its_caller_cancels_is_no_failure_of_the_address() {
+    let mut world = World::new(config());
+    world.wish(1, 1, &[TCP], plain());
+    world.wait(14 * SECOND);
+    assert_eq!(world.cancel(1), [DialAction::Abort { dial: DialId(0), timed_out: false }]);
+    assert_eq!(world.dialer.backoff(world.now, peer(1), &at(TCP)), None);
+}
+
+#[test]
 fn a_handshake_has_no_longer_than_the_address() {
     let mut world = World::new(config());
     world.wish(1, 1, &[TCP], plain());

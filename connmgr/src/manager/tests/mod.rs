@@ -4,6 +4,7 @@ mod dials;
 mod laws;
 mod lifecycle;
 mod limits;
+mod memory;
 mod misuse;
 mod peers;
 mod watermarks;

@@ -250,11 +250,69 @@ fn a_wrong_or_missing_pong_is_no_pong() {
 }
 
 #[test]
-fn a_remote_without_ping_is_reported() {
+fn a_remote_without_ping_is_pinged_by_the_multiplexer() {
     let mut world = World::new();
-    world.order(Order::Ping);
+    for n in 1..=3 {
+        world.order(Order::Ping);
+        world.turn();
+        let pongs = world.reports().into_iter().filter(|report| matches!(report, Report::Pong { .. })).count();
+        assert_eq!(pongs, n);
+    }
+    assert!(!world.has(&Report::PingUnsupported));
+    let proposed = |event: &&Event| matches!(event, Event::NegotiationFailed { .. });
+    assert_eq!(world.seen.iter().filter(proposed).count(), 1, "it is not proposed again");
+}
+
+#[test]
+fn a_remote_without_any_ping_is_reported() {
+    let mut world = Setup { muxer: MuxerKind::Mplex, ..Setup::default() }.start();
+    for n in 1..=2 {
+        world.order(Order::Ping);
+        world.turn();
+        let told = world.reports().into_iter().filter(|report| **report == Report::PingUnsupported).count();
+        assert_eq!(told, n);
+    }
+}
+
+#[test]
+fn yamux_asks_for_nothing_by_itself_and_answers_what_it_is_asked() {
+    let mut setup = Setup::default();
+    setup.theirs.muxer.yamux.keep_alive = Some(Duration::from_secs(20));
+    let mut world = setup.start();
+    for _ in 0..30 {
+        // The remote fails if it gets no answer, and would be asked if the link pinged.
+        world.pass(Duration::from_secs(20));
+    }
+    assert!(!world.remote.is_closed() && !world.link.is_over());
+    let mut setup = Setup::default();
+    setup.theirs.muxer.yamux.keep_alive = None;
+    let mut world = setup.start();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.link.deadline(), Time::NEVER, "nobody asks");
+}
+
+#[test]
+fn who_asks_who_we_are_hears_what_holds_when_the_host_lets_it() {
+    let mut world = Setup { admit: false, ..Setup::default() }.start();
+    let id = world.call(IDENTIFY, b"");
+    world.remote.finish(id, &mut world.rx).unwrap();
     world.turn();
-    assert!(world.has(&Report::PingUnsupported));
+    assert_eq!(read_all(&mut world, id), b"", "not yet");
+    let profile = Profile { agent: "us/2".into(), ..Profile::default() };
+    world.link.set_card(Arc::new(Card::new(&keypair(1), &profile).unwrap()));
+    world.order(Order::Admit { stream: StreamId(id.get()) });
+    world.turn();
+    let said = read_all(&mut world, id);
+    assert!(said.windows(4).any(|part| part == b"us/2"), "{said:?}");
+    assert_eq!(world.counted(), (1, 1));
+}
+
+#[test]
+fn who_asks_who_we_are_and_is_never_let_in_waits_no_longer_than_for_an_answer() {
+    let mut world = Setup { admit: false, ..Setup::default() }.start();
+    world.call(IDENTIFY, b"");
+    world.pass(LinkConfig::default().write_timeout);
+    assert_eq!(world.counted(), (1, 1));
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Responder {
                 seen.note(&event);
                 Responder::serve(link, stream, tx, seen);
             }
-            LinkEvent::Stream(StreamEvent::Writable(_)) => {}
+            LinkEvent::Stream(StreamEvent::Writable(_)) | LinkEvent::Report(Report::Holds { .. }) => {}
             event => seen.note(event),
         }
     }

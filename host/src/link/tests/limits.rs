@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::link::OpenFault;
+use alloc::string::ToString;
 use std::println;
 
 #[test]
@@ -101,4 +102,75 @@ fn mplex_does_too() {
         world.turn();
     }
     assert_eq!(world.counted(), (2, 2));
+}
+
+/// What the host was told of the memory, in order.
+fn held(world: &World) -> Vec<u64> {
+    let held = |report: &Report| if let Report::Holds { bytes } = report { Some(*bytes) } else { None };
+    world.reports().into_iter().filter_map(held).collect()
+}
+
+#[test]
+fn what_is_not_read_is_reported_in_steps_and_so_is_that_it_was_read() {
+    let mut world = World::new();
+    let id = world.call(ECHO, b"");
+    world.turn();
+    let stream = world.incoming()[0];
+    for _ in 0..16 {
+        world.remote.write(id, &[7; 15_000], &mut world.rx).unwrap();
+        world.turn();
+    }
+    let reports = held(&world);
+    let step = u64::from(LinkConfig::default().memory_step);
+    assert!(reports.len() >= 2 && reports.is_sorted(), "{reports:?}");
+    assert!(reports.iter().all(|bytes| bytes % step == 0), "{reports:?}");
+    let last = *reports.last().unwrap();
+    assert!((3 * step..=2 * 240_000).contains(&last), "{reports:?}");
+    while world.link.read(stream, &mut world.tx).is_ok() {}
+    world.turn();
+    assert_eq!(held(&world).last(), Some(&0));
+}
+
+#[test]
+fn a_connection_that_is_closed_for_its_memory_keeps_nothing() {
+    let mut world = World::new();
+    let id = world.call(ECHO, b"");
+    world.turn();
+    let stream = world.incoming()[0];
+    for _ in 0..16 {
+        world.remote.write(id, &[7; 15_000], &mut world.rx).unwrap();
+        world.turn();
+    }
+    let limit = tidewire_connmgr::limits::Limit::MemoryPerPeer;
+    let limit = tidewire_connmgr::limits::LimitExceeded { limit, cap: 1, used: 2 };
+    world.order(Order::Close { reason: tidewire_connmgr::CloseReason::Limit(limit) });
+    assert!(world.link.memory_used() < 16 * 1024, "{}", world.link.memory_used());
+    world.turn();
+    let reset = |event: &&StreamEvent| matches!(event, StreamEvent::Reset { stream: it, by: muxer::By::Us, .. } if *it == stream);
+    assert_eq!(world.streams().into_iter().filter(reset).count(), 1);
+    assert!(world.link.read(stream, &mut world.tx).is_err());
+    assert!(!world.link.has_streams());
+    let ended = world.reports().into_iter().find_map(|report| match report {
+        Report::Ended { why, .. } => Some(why.to_string()),
+        _ => None,
+    });
+    assert!(ended.is_some_and(|why| why.contains("limits.memory_per_peer")));
+}
+
+#[test]
+fn the_link_s_word_on_the_multiplexer_goes_before_its_own() {
+    let yamux = |link: LinkConfig, change: fn(&mut muxer::yamux::Config)| {
+        let mut config = Config::default();
+        change(&mut config.muxer.yamux);
+        let upgrader = Upgrader::new(&keypair(1), &Seed::new([11; 32]), config).unwrap();
+        let shared = LinkShared::new(upgrader, Seed::new([12; 32]), link);
+        shared.upgrader().config().muxer.yamux.clone()
+    };
+    let ours = yamux(LinkConfig::default(), |_| {});
+    assert_eq!((ours.keep_alive, ours.pong_timeout), (None, Duration::MAX));
+    assert_eq!(ours.max_stream_window, 4 * 1024 * 1024);
+    let small = yamux(LinkConfig::default(), |yamux| yamux.max_stream_window = 300_000);
+    assert_eq!(small.max_stream_window, 300_000);
+    let both = yamux(LinkConfig { muxer_keep_alive: true, ..LinkConfig::default() }, |_| {});
+    assert_eq!(both.keep_alive, Some(Duration::from_secs(30)));
 }

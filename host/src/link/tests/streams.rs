@@ -18,7 +18,7 @@ fn a_remotes_stream_is_the_applications_once_it_is_admitted() {
     assert_eq!(world.link.read(stream, &mut world.tx), Err(ReadStreamError::Unknown));
     world.order(Order::Admit { stream });
     world.turn();
-    assert_eq!(world.streams(), [&StreamEvent::Incoming { stream, protocol: ECHO, route: ROUTE }]);
+    assert_eq!(world.streams(), [&StreamEvent::Incoming { stream, peer: peer(2), protocol: ECHO, route: ROUTE }]);
     assert_eq!(world.link.read(stream, &mut world.tx).unwrap().as_deref(), Some(&b"early"[..]));
 }
 

@@ -4,6 +4,8 @@ mod laws;
 mod misuse;
 mod openings;
 mod peers;
+mod profile;
+mod refusals;
 
 use super::*;
 use crate::identify::{Card, Identity, PUSH, Profile, Reader};

@@ -1,0 +1,136 @@
+//! What the tests of all drivers have in common: who the nodes are, what they say, and who watches them.
+#![allow(dead_code, unreachable_pub)] // not every test file uses all of it
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tidewire_adapter::{Observed, Observer};
+use tidewire_connmgr::{self as connmgr, By, CloseReason};
+use tidewire_core::{Keypair, Multiaddr, PeerId, Seed};
+use tidewire_host::{Event, OpenId, OpenOptions};
+use tidewire_multistream::Protocol;
+use tidewire_upgrade::connection::Selection;
+
+pub const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
+/// Served by `pair` for the test to take.
+pub const TALK: Protocol = Protocol::from_static("/talk/1.0.0");
+/// Served by nobody.
+pub const NOPE: Protocol = Protocol::from_static("/nope");
+
+pub fn key(n: u8) -> Keypair {
+    Keypair::from_seed(&Seed::new([n; 32]))
+}
+
+pub fn id(n: u8) -> PeerId {
+    key(n).peer_id()
+}
+
+pub fn loopback() -> Multiaddr {
+    "/ip4/127.0.0.1/tcp/0".parse().unwrap()
+}
+
+pub fn plain() -> OpenOptions {
+    let mut options = OpenOptions::default();
+    options.selection = Selection::Plain;
+    options
+}
+
+pub fn data(len: usize, salt: usize) -> Vec<u8> {
+    (0..len).map(|i| ((i / 251) ^ (i % 251) ^ salt).to_le_bytes()[0]).collect()
+}
+
+/// The error inside an [`std::io::Error`].
+pub fn inner<T: std::error::Error + Clone + 'static>(error: &std::io::Error) -> T {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<T>()).cloned().unwrap()
+}
+
+/// Of events: to whom we are connected now.
+#[allow(clippy::needless_pass_by_value)] // as the others take it
+pub fn of_connected(event: Event) -> Option<PeerId> {
+    match event {
+        Event::Manager(connmgr::Event::Connected { peer }) => Some(peer),
+        _ => None,
+    }
+}
+
+/// Of events: where a connection comes from.
+pub fn of_remote(event: Event) -> Option<Multiaddr> {
+    match event {
+        Event::Manager(connmgr::Event::ConnectionOpened { remote, .. }) => Some(remote),
+        _ => None,
+    }
+}
+
+/// Of events: how a connection ended, by whom and why.
+pub fn of_closed(event: Event) -> Option<(By, CloseReason)> {
+    match event {
+        Event::Manager(connmgr::Event::ConnectionClosed { by, reason, .. }) => Some((by, reason)),
+        _ => None,
+    }
+}
+
+/// Of events: a peer said that it serves ECHO, when it was asked, or a second later when it told.
+pub fn of_echo(who: PeerId) -> impl Fn(Event) -> Option<()> {
+    move |event| match event {
+        Event::Identified { peer, identity, .. } => (peer == who && identity.protocols.contains(&ECHO)).then_some(()),
+        _ => None,
+    }
+}
+
+/// Keeps what it sees.
+#[derive(Default)]
+pub struct Log(pub Mutex<Vec<Observed>>, pub Mutex<Vec<Event>>);
+
+impl Observer for Log {
+    fn event(&self, _: u64, event: &Observed) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+    fn host(&self, event: &Event) {
+        self.1.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Log {
+    pub fn has(&self, wanted: impl Fn(&Observed) -> bool) -> bool {
+        self.0.lock().unwrap().iter().any(wanted)
+    }
+
+    /// The opens that the host said have failed, in its order.
+    pub fn failed_opens(&self) -> Vec<OpenId> {
+        let events = self.1.lock().unwrap();
+        let of = |event: &Event| match event {
+            Event::OpenFailed { open, .. } => Some(*open),
+            _ => None,
+        };
+        events.iter().filter_map(of).collect()
+    }
+}
+
+/// A hook with a mistake: it panics, once, at what it can't bear.
+pub struct Panics {
+    at: fn(&Observed) -> bool,
+    at_host: fn(&Event) -> bool,
+    done: AtomicBool,
+}
+
+impl Panics {
+    pub fn at(at: fn(&Observed) -> bool) -> Option<Arc<dyn Observer>> {
+        Some(Arc::new(Panics { at, at_host: |_| false, done: AtomicBool::new(false) }))
+    }
+
+    pub fn at_host(at_host: fn(&Event) -> bool) -> Option<Arc<dyn Observer>> {
+        Some(Arc::new(Panics { at: |_| false, at_host, done: AtomicBool::new(false) }))
+    }
+
+    fn look(&self, hit: bool) {
+        assert!(!hit || self.done.swap(true, Ordering::SeqCst), "a mistake in the application");
+    }
+}
+
+impl Observer for Panics {
+    fn event(&self, _: u64, event: &Observed) {
+        self.look((self.at)(event));
+    }
+    fn host(&self, event: &Event) {
+        self.look((self.at_host)(event));
+    }
+}

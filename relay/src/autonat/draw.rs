@@ -1,0 +1,76 @@
+//! Chance, drawn from the seed: whom to ask, nonces, how much to ask for, how long to wait.
+
+use core::time::Duration;
+use tidewire_core::{Seed, Time};
+
+/// A sequence of draws. The same seed gives the same sequence.
+pub(super) struct Draw {
+    seed: Seed,
+    count: u64,
+}
+
+impl Draw {
+    /// The draws of one purpose.
+    pub(super) fn new(seed: &Seed, label: &str) -> Self {
+        Draw { seed: seed.derive(label, 0), count: 0 }
+    }
+
+    /// Any 64 bits.
+    pub(super) fn word(&mut self) -> u64 {
+        self.count = self.count.wrapping_add(1);
+        let drawn = self.seed.derive("draw", self.count);
+        drawn.as_bytes().iter().take(8).fold(0, |word, byte| (word << 8) | u64::from(*byte))
+    }
+
+    /// A number under `n`; 0 if `n` is 0.
+    pub(super) fn below(&mut self, n: u64) -> u64 {
+        // The high half of the product: evenly spread but for 2^-64 of n.
+        u64::try_from((u128::from(self.word()) * u128::from(n)) >> 64).unwrap_or_default()
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low.saturating_add(self.below(high.saturating_sub(low).saturating_add(1)))
+    }
+
+    /// A moment from `now` until `longest` later.
+    pub(super) fn within(&mut self, now: Time, longest: Duration) -> Time {
+        let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        now + Duration::from_nanos(self.between(0, nanos))
+    }
+}
+
+impl core::fmt::Debug for Draw {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Draw(number {})", self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn draws_stay_within_their_bounds_and_reach_them() {
+        let mut draw = Draw::new(&Seed::new([1; 32]), "test");
+        let drawn: BTreeSet<u64> = (0..200).map(|_| draw.between(3, 6)).collect();
+        assert_eq!(drawn, BTreeSet::from([3, 4, 5, 6]));
+        assert_eq!(draw.below(0), 0);
+        assert_eq!(draw.below(1), 0);
+        assert_eq!(draw.between(9, 9), 9);
+        assert_eq!(draw.between(9, 2), 9, "turned round, the lower bound counts");
+        assert_eq!(draw.between(0, u64::MAX).min(1), 1);
+    }
+
+    #[test]
+    fn the_seed_decides_and_no_draw_comes_twice() {
+        let run = |seed: u8| {
+            let mut draw = Draw::new(&Seed::new([seed; 32]), "test");
+            (0..100).map(|_| draw.word()).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(run(1), run(1));
+        assert_eq!(run(1).len(), 100);
+        assert!(run(1).is_disjoint(&run(2)));
+    }
+}

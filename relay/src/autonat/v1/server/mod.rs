@@ -1,0 +1,480 @@
+//! The v1 server: has peers dialed back, at the IP address that they come from and at no other.
+//!
+//! ```text
+//!            Opened: within the limits      Requested: an address to dial          DialedBack: reached
+//!   (none) -------------------------> Reading -------------------------> Dialing -------------------------> answered
+//!      |                                 |                                |    \                              ^
+//!      +-- else: refused, unread         +-- none: refused                |     +-- failed --> Failed --------+
+//!                                                                         +--- 15 s over ------------- 15 s over
+//! ```
+//! What is checked when a stream is opened, the first that matches refuses, with `E_DIAL_REFUSED` and before a byte is read:
+//! the connection is relayed (the spec: MUST NOT) or comes from no IP address; from a private one, unless that is allowed; too many
+//! requests at one time; too many from all; too many from this peer.
+//!
+//! Of the addresses asked for, those are dialed whose transport can be, each with its IP replaced by the observed one: so the
+//! server can be made to dial nobody but who asks (the spec: MUST NOT, after RFC 3489 section 12.1.1).
+//!
+//! Spec: libp2p/specs autonat/autonat-v1.md. Limits and the late answer are go-libp2p's.
+
+mod config;
+#[cfg(test)]
+mod tests;
+
+pub use config::ServerConfig;
+
+use super::{Response, Status};
+use crate::autonat::address;
+use crate::exchange::{Reply, Request};
+use crate::rate::RateLimiter;
+use crate::{DialBackId, StreamKey};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+use tidewire_core::{EventMachine, Multiaddr, PeerId, Reach, Seed, Time};
+
+/// Decides who is dialed back. An [`EventMachine`].
+///
+/// ```
+/// use tidewire_core::{EventMachine, Keypair, Seed, Time};
+/// use tidewire_relay::autonat::v1::{Server, ServerAction, ServerConfig, ServerInput};
+/// use tidewire_relay::exchange::Request;
+/// use tidewire_relay::{ConnectionId, StreamKey};
+///
+/// let mut server = Server::new(ServerConfig::default(), &Seed::new([1; 32]));
+/// let peer = Keypair::from_seed(&Seed::new([2; 32])).peer_id();
+/// let stream = StreamKey { connection: ConnectionId(1), stream: 4 };
+///
+/// let remote = "/ip4/8.8.4.4/tcp/50123".parse()?;
+/// server.handle(Time::ZERO, ServerInput::Opened { stream, peer, remote: &remote })?;
+/// assert_eq!(server.poll(), Some(ServerAction::Admit { stream }));
+///
+/// // It asks for a dial to another IP address, and gets one to its own.
+/// let request = Request::DialMe { addresses: vec!["/ip4/1.1.1.1/tcp/4001".parse()?] };
+/// server.handle(Time::ZERO, ServerInput::Requested { stream, request: &request })?;
+/// let Some(ServerAction::DialBack { addresses, .. }) = server.poll() else { panic!("no dial") };
+/// assert_eq!(addresses, [remote, "/ip4/8.8.4.4/tcp/4001".parse()?]);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub struct Server {
+    config: ServerConfig,
+    all: RateLimiter,
+    peers: RateLimiter,
+    requests: BTreeMap<StreamKey, Serving>,
+    attempts: BTreeMap<DialBackId, StreamKey>,
+    /// The requests by their next moment.
+    timers: BTreeSet<(Time, StreamKey)>,
+    next_attempt: u64,
+    counters: ServerCounters,
+    actions: VecDeque<ServerAction>,
+}
+
+struct Serving {
+    peer: PeerId,
+    remote: Multiaddr,
+    ip: IpAddr,
+    step: Step,
+    until: Time,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Reading,
+    Dialing(DialBackId),
+    /// The answer is known, and is not told yet.
+    Failed,
+}
+
+/// What a [`Server`] is told.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum ServerInput<'a> {
+    /// A peer opened a stream. Nothing of it is read before [`ServerAction::Admit`].
+    Opened {
+        /// The stream.
+        stream: StreamKey,
+        /// Who.
+        peer: PeerId,
+        /// Where its connection comes from; with `/p2p-circuit` in it if it is relayed.
+        remote: &'a Multiaddr,
+    },
+    /// What it asks.
+    Requested {
+        /// The stream.
+        stream: StreamKey,
+        /// A [`Request::DialMe`].
+        request: &'a Request,
+    },
+    /// The stream ended, failed or was reset before we answered. To be told of streams that were let in.
+    Gone {
+        /// The stream.
+        stream: StreamKey,
+    },
+    /// What came of a [`ServerAction::DialBack`].
+    DialedBack {
+        /// Which one.
+        attempt: DialBackId,
+        /// The first address at which the peer was reached, and proved to be who it is; `None`: at none.
+        reached: Option<&'a Multiaddr>,
+    },
+}
+
+/// What a [`Server`] wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerAction {
+    /// Read the request.
+    Admit {
+        /// The stream.
+        stream: StreamKey,
+    },
+    /// Give this answer and close the stream. It may come instead of [`ServerAction::Admit`]: then nothing is read.
+    Reply {
+        /// The stream.
+        stream: StreamKey,
+        /// A [`Reply::Dialed`].
+        reply: Reply,
+    },
+    /// Reset the stream: the peer asked for nothing in time.
+    Reset {
+        /// The stream.
+        stream: StreamKey,
+    },
+    /// Dial the peer at these addresses, all at once or one after the other, from a port that listens to nothing, apart from all
+    /// other connections; report [`ServerInput::DialedBack`] and close what was made.
+    DialBack {
+        /// Its number, among those of this server.
+        attempt: DialBackId,
+        /// Who must be there.
+        peer: PeerId,
+        /// Where. All have the IP that the peer comes from.
+        addresses: Vec<Multiaddr>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// The result is not waited for any more.
+    CancelDialBack {
+        /// Which one.
+        attempt: DialBackId,
+    },
+}
+
+/// What the caller did wrong. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerMisuse {
+    /// The stream was told before, and is not gone.
+    #[error("stream {stream} is being served already")]
+    Twice {
+        /// The stream given.
+        stream: StreamKey,
+    },
+    /// The stream is not being served: it never was let in, is answered, or gone.
+    #[error("stream {stream} is not being served")]
+    UnknownStream {
+        /// The stream given.
+        stream: StreamKey,
+    },
+    /// The stream does not wait for such a request.
+    #[error("stream {stream} does not wait for this request")]
+    OtherRequest {
+        /// The stream given.
+        stream: StreamKey,
+    },
+    /// The dial was never asked for, was reported, or is cancelled. Harmless where a cancellation crossed a result.
+    #[error("{attempt} is not a dial that is waited for")]
+    UnknownAttempt {
+        /// The number given.
+        attempt: DialBackId,
+    },
+    /// So many actions wait to be polled.
+    #[error("{waiting} actions wait to be polled; poll them first")]
+    Unpolled {
+        /// [`ServerConfig::max_unpolled`].
+        waiting: u32,
+    },
+}
+
+/// What a [`Server`] did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerCounters {
+    /// Streams that were let in.
+    pub admitted: u64,
+    /// Streams that were refused unread.
+    pub refused: u64,
+    /// Dials that were asked for.
+    pub dials: u64,
+    /// Those that reached the peer.
+    pub reached: u64,
+}
+
+/// What a [`Server`] is doing, for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerExplanation {
+    /// What it did so far.
+    pub counters: ServerCounters,
+    /// Who is being served, and with what.
+    pub requests: Vec<(StreamKey, PeerId, ServerStep)>,
+}
+
+/// How far a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerStep {
+    /// Waits for what the peer wants.
+    Reading,
+    /// The peer is being dialed.
+    Dialing,
+    /// It could not be reached; the answer goes out in so long.
+    Failed(Duration),
+}
+
+impl Server {
+    /// A server that serves nobody yet.
+    pub fn new(config: ServerConfig, seed: &Seed) -> Self {
+        Server {
+            all: RateLimiter::new(&config.rate, seed, "autonat v1 server, all"),
+            peers: RateLimiter::new(&config.peer_rate, seed, "autonat v1 server, peers"),
+            config,
+            requests: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            next_attempt: 0,
+            counters: ServerCounters::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> ServerCounters {
+        self.counters
+    }
+
+    /// What it is doing.
+    pub fn explain(&self, now: Time) -> ServerExplanation {
+        let requests = self.requests.iter().map(|(stream, serving)| {
+            let step = match serving.step {
+                Step::Reading => ServerStep::Reading,
+                Step::Dialing(_) => ServerStep::Dialing,
+                Step::Failed => ServerStep::Failed(serving.until.since(now)),
+            };
+            (*stream, serving.peer, step)
+        });
+        ServerExplanation { counters: self.counters, requests: requests.collect() }
+    }
+
+    fn opened(&mut self, now: Time, stream: StreamKey, peer: PeerId, remote: &Multiaddr) -> Result<(), ServerMisuse> {
+        if self.requests.contains_key(&stream) {
+            return Err(ServerMisuse::Twice { stream });
+        }
+        match self.check(now, peer, remote) {
+            Ok(ip) => {
+                self.all.take(now, &());
+                self.peers.take(now, &peer);
+                self.counters.admitted = self.counters.admitted.saturating_add(1);
+                let until = now + self.config.request_timeout;
+                let remote = remote.without_peer_id();
+                self.requests.insert(stream, Serving { peer, remote, ip, step: Step::Reading, until });
+                self.timers.insert((until, stream));
+                self.actions.push_back(ServerAction::Admit { stream });
+            }
+            Err(why) => {
+                self.counters.refused = self.counters.refused.saturating_add(1);
+                self.reply(stream, Response::failed(Status::DIAL_REFUSED, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, now: Time, peer: PeerId, remote: &Multiaddr) -> Result<IpAddr, &'static str> {
+        let ip = address::observed_ip(remote).ok_or("your IP address is not known here: ask over a direct connection")?;
+        if Reach::of_ip(ip) != Reach::Public && !self.config.allow_private {
+            return Err("you come from a private address");
+        }
+        if self.requests.len() >= usize::try_from(self.config.max_requests).unwrap_or(usize::MAX) {
+            return Err("too many requests at one time");
+        }
+        self.all.room(now, &()).map_err(|_| "too many requests")?;
+        self.peers.room(now, &peer).map_err(|_| "too many requests from you")?;
+        Ok(ip)
+    }
+
+    fn requested(&mut self, now: Time, stream: StreamKey, request: &Request) -> Result<(), ServerMisuse> {
+        let serving = self.requests.get(&stream).ok_or(ServerMisuse::UnknownStream { stream })?;
+        let (Step::Reading, Request::DialMe { addresses }) = (serving.step, request) else {
+            return Err(ServerMisuse::OtherRequest { stream });
+        };
+        let (peer, addresses) = (serving.peer, self.to_dial(serving, addresses));
+        if addresses.is_empty() {
+            self.finish(stream);
+            self.reply(stream, Response::failed(Status::DIAL_REFUSED, "no address of yours can be dialed from here"));
+            return Ok(());
+        }
+        let attempt = DialBackId(self.next_attempt);
+        self.next_attempt = self.next_attempt.wrapping_add(1);
+        self.counters.dials = self.counters.dials.saturating_add(1);
+        self.attempts.insert(attempt, stream);
+        let timeout = self.config.dial_timeout;
+        self.enter(stream, Step::Dialing(attempt), now + timeout);
+        self.actions.push_back(ServerAction::DialBack { attempt, peer, addresses, timeout });
+        Ok(())
+    }
+
+    /// The addresses, at the observed IP, each once.
+    fn to_dial(&self, serving: &Serving, asked: &[Multiaddr]) -> Vec<Multiaddr> {
+        let max = usize::try_from(self.config.max_addresses).unwrap_or(usize::MAX);
+        let observed = self.config.dial_observed.then(|| serving.remote.clone());
+        let asked = asked.iter().filter_map(|asked| address::of_peer(asked, serving.peer));
+        let mut addresses = Vec::new();
+        for asked in observed.into_iter().chain(asked) {
+            if addresses.len() >= max {
+                break;
+            }
+            let Some(asked) = address::at_ip(&asked, serving.ip) else { continue };
+            let dialable = address::is_dialable(&asked, self.config.allow_private)
+                && self.config.transports.contains(&asked.transport());
+            if dialable && !addresses.contains(&asked) {
+                addresses.push(asked);
+            }
+        }
+        addresses
+    }
+
+    fn dialed_back(
+        &mut self,
+        now: Time,
+        attempt: DialBackId,
+        reached: Option<&Multiaddr>,
+    ) -> Result<(), ServerMisuse> {
+        let stream = self.attempts.remove(&attempt).ok_or(ServerMisuse::UnknownAttempt { attempt })?;
+        let Some(serving) = self.requests.get(&stream) else { return Ok(()) };
+        let until = serving.until;
+        match reached {
+            Some(address) => {
+                self.counters.reached = self.counters.reached.saturating_add(1);
+                self.finish(stream);
+                self.reply(stream, Response::ok(Some(address.without_peer_id())));
+            }
+            None => {
+                self.enter(stream, Step::Failed, until);
+                self.let_pass(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn let_pass(&mut self, now: Time) {
+        while let Some((until, stream)) = self.timers.first().copied() {
+            if until > now {
+                return;
+            }
+            let Some(serving) = self.finish(stream) else { continue };
+            match serving.step {
+                Step::Reading => self.actions.push_back(ServerAction::Reset { stream }),
+                Step::Dialing(attempt) => {
+                    self.actions.push_back(ServerAction::CancelDialBack { attempt });
+                    self.unreached(stream);
+                }
+                Step::Failed => self.unreached(stream),
+            }
+        }
+    }
+
+    fn unreached(&mut self, stream: StreamKey) {
+        self.reply(stream, Response::failed(Status::DIAL_ERROR, "you could not be reached"));
+    }
+
+    fn reply(&mut self, stream: StreamKey, response: Response) {
+        self.actions.push_back(ServerAction::Reply { stream, reply: Reply::Dialed(response) });
+    }
+
+    fn enter(&mut self, stream: StreamKey, step: Step, until: Time) {
+        let Some(serving) = self.requests.get_mut(&stream) else { return };
+        self.timers.remove(&(serving.until, stream));
+        (serving.step, serving.until) = (step, until);
+        self.timers.insert((until, stream));
+    }
+
+    fn finish(&mut self, stream: StreamKey) -> Option<Serving> {
+        let serving = self.requests.remove(&stream)?;
+        self.timers.remove(&(serving.until, stream));
+        if let Step::Dialing(attempt) = serving.step {
+            self.attempts.remove(&attempt);
+        }
+        Some(serving)
+    }
+}
+
+impl EventMachine for Server {
+    type Input<'a> = ServerInput<'a>;
+    type Action = ServerAction;
+    type Misuse = ServerMisuse;
+
+    fn handle(&mut self, now: Time, input: ServerInput<'_>) -> Result<(), ServerMisuse> {
+        if self.actions.len() >= usize::try_from(self.config.max_unpolled).unwrap_or(usize::MAX) {
+            return Err(ServerMisuse::Unpolled { waiting: self.config.max_unpolled });
+        }
+        match input {
+            ServerInput::Opened { stream, peer, remote } => self.opened(now, stream, peer, remote),
+            ServerInput::Requested { stream, request } => self.requested(now, stream, request),
+            ServerInput::Gone { stream } => {
+                let serving = self.finish(stream).ok_or(ServerMisuse::UnknownStream { stream })?;
+                if let Step::Dialing(attempt) = serving.step {
+                    self.actions.push_back(ServerAction::CancelDialBack { attempt });
+                }
+                Ok(())
+            }
+            ServerInput::DialedBack { attempt, reached } => self.dialed_back(now, attempt, reached),
+        }
+    }
+
+    fn on_timeout(&mut self, now: Time) {
+        self.let_pass(now);
+    }
+
+    fn poll(&mut self) -> Option<ServerAction> {
+        self.actions.pop_front()
+    }
+
+    fn deadline(&self) -> Time {
+        self.timers.first().map_or(Time::NEVER, |(until, _)| *until)
+    }
+
+    fn memory_used(&self) -> usize {
+        // The trees' nodes are taken to be two thirds full, as random insertion leaves them.
+        let each = size_of::<StreamKey>() * 3 + size_of::<Serving>() + size_of::<Time>() + size_of::<DialBackId>();
+        let remotes: usize = self.requests.values().map(|serving| serving.remote.as_bytes().len() + 16).sum();
+        self.requests.len() * each / 2 * 3
+            + remotes
+            + self.actions.capacity() * size_of::<ServerAction>()
+            + self.all.memory_used()
+            + self.peers.memory_used()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({} requests, {:?})", self.requests.len(), self.counters)
+    }
+}
+
+impl fmt::Display for ServerExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ServerCounters { admitted, refused, dials, reached } = self.counters;
+        write!(f, "{admitted} let in, {refused} refused unread, {dials} dials, {reached} reached")?;
+        for (stream, peer, step) in &self.requests {
+            write!(f, "\n{stream} of {peer}: ")?;
+            match step {
+                ServerStep::Reading => f.write_str("waits for the request"),
+                ServerStep::Dialing => f.write_str("is being dialed"),
+                ServerStep::Failed(left) => {
+                    write!(f, "was not reached; the answer goes out in {} s", left.as_secs_f32())
+                }
+            }?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Names for things at the edges: small, `Copy`.
+
+use core::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $letter:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        pub struct $name(pub u64);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($letter, "{}"), self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self, f)
+            }
+        }
+    };
+}
+
+id!(
+    /// A connection to a peer. The caller's number; free again once its end was told.
+    ConnectionId,
+    "c"
+);
+id!(
+    /// A question that we ask on a stream of our own. The machine's number, never used twice.
+    AskId,
+    "a"
+);
+id!(
+    /// A circuit that we relay. The machine's number, never used twice.
+    CircuitId,
+    "k"
+);
+id!(
+    /// A wish for a circuit through a relay. The caller's number; free again once it was answered or cancelled.
+    CircuitDialId,
+    "d"
+);
+id!(
+    /// A dial that an AutoNAT server asks for. The machine's number, never used twice.
+    DialBackId,
+    "b"
+);
+
+/// A stream: the connection's number and its own within it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct StreamKey {
+    /// On which connection.
+    pub connection: ConnectionId,
+    /// Which of its streams: the multiplexer's number.
+    pub stream: u64,
+}
+
+impl fmt::Debug for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s{}", self.connection, self.stream)
+    }
+}
+
+impl fmt::Display for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

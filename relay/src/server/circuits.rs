@@ -1,0 +1,178 @@
+//! The circuits, from the stop stream that is opened for one to the news that both its streams are gone.
+//!
+//! ```text
+//!  OpenStop --> Opening --accepted--> Open --CloseCircuit--> Closing
+//!                  |                    |                       |
+//!       refused, 30 s, either gone      +---- CircuitEnded -----+---> forgotten
+//! ```
+//! In each of them it counts for both peers and in all.
+
+use super::CircuitEnd;
+use super::book::tree_bytes;
+use crate::{AskId, CircuitId, ConnectionId, StreamKey};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use tidewire_core::Time;
+
+/// The circuits.
+pub(super) struct Circuits {
+    /// No circuit had this number or a greater one.
+    next: u64,
+    circuits: BTreeMap<CircuitId, Circuit>,
+    /// Their streams: the source's from the beginning, the destination's once it accepted.
+    streams: BTreeMap<StreamKey, CircuitId>,
+    /// The two connections of each.
+    on: BTreeSet<(ConnectionId, CircuitId)>,
+    /// When each is to be looked at: while opening, and while open under a limit.
+    times: BTreeSet<(Time, CircuitId)>,
+}
+
+/// One circuit.
+pub(super) struct Circuit {
+    pub(super) source: StreamKey,
+    /// The slots of both peers in the book.
+    pub(super) source_peer: u32,
+    pub(super) destination_peer: u32,
+    /// Where the stop stream is, or is to be opened.
+    pub(super) at: ConnectionId,
+    pub(super) destination: Option<StreamKey>,
+    pub(super) state: State,
+    /// Since when it is open; before that, since when it is being opened.
+    pub(super) since: Time,
+    pub(super) until: Time,
+    pub(super) forward: u64,
+    pub(super) backward: u64,
+}
+
+/// Where a circuit stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    Opening,
+    Open,
+    Closing(CircuitEnd),
+}
+
+impl Circuits {
+    pub(super) const fn new() -> Self {
+        Circuits {
+            next: 0,
+            circuits: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            on: BTreeSet::new(),
+            times: BTreeSet::new(),
+        }
+    }
+
+    /// The question on the stop stream bears the circuit's number.
+    pub(super) fn of_ask(ask: AskId) -> CircuitId {
+        CircuitId(ask.0)
+    }
+
+    /// A circuit that waits for its destination until `until`.
+    pub(super) fn open(&mut self, source: StreamKey, peers: (u32, u32), at: ConnectionId, now: Time, until: Time) -> AskId {
+        let id = CircuitId(self.next);
+        self.next = self.next.saturating_add(1);
+        self.streams.insert(source, id);
+        self.on.insert((source.connection, id));
+        self.on.insert((at, id));
+        self.watch(id, until);
+        let (source_peer, destination_peer) = peers;
+        let (destination, state, since) = (None, State::Opening, now);
+        let circuit = Circuit {
+            source,
+            source_peer,
+            destination_peer,
+            at,
+            destination,
+            state,
+            since,
+            until,
+            forward: 0,
+            backward: 0,
+        };
+        self.circuits.insert(id, circuit);
+        AskId(id.0)
+    }
+
+    /// The destination accepted on this stream; the circuit may last until `until`.
+    pub(super) fn accepted(&mut self, id: CircuitId, stream: StreamKey, now: Time, until: Time) {
+        let Some(circuit) = self.circuits.get_mut(&id) else { return };
+        self.times.remove(&(circuit.until, id));
+        (circuit.destination, circuit.state) = (Some(stream), State::Open);
+        (circuit.since, circuit.until) = (now, until);
+        self.streams.insert(stream, id);
+        self.watch(id, until);
+    }
+
+    /// It is being closed: time doesn't matter any more. Whether it was open.
+    pub(super) fn closing(&mut self, id: CircuitId, why: &CircuitEnd) -> bool {
+        let Some(circuit) = self.circuits.get_mut(&id) else { return false };
+        if circuit.state != State::Open {
+            return false;
+        }
+        circuit.state = State::Closing(why.clone());
+        self.times.remove(&(circuit.until, id));
+        true
+    }
+
+    pub(super) fn remove(&mut self, id: CircuitId) -> Option<Circuit> {
+        let circuit = self.circuits.remove(&id)?;
+        self.streams.remove(&circuit.source);
+        if let Some(stream) = circuit.destination {
+            self.streams.remove(&stream);
+        }
+        self.on.remove(&(circuit.source.connection, id));
+        self.on.remove(&(circuit.at, id));
+        self.times.remove(&(circuit.until, id));
+        Some(circuit)
+    }
+
+    pub(super) fn get(&self, id: CircuitId) -> Option<&Circuit> {
+        self.circuits.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: CircuitId) -> Option<&mut Circuit> {
+        self.circuits.get_mut(&id)
+    }
+
+    /// The circuit that a stream belongs to.
+    pub(super) fn of_stream(&self, stream: StreamKey) -> Option<CircuitId> {
+        self.streams.get(&stream).copied()
+    }
+
+    /// The circuits that go over a connection, at either end.
+    pub(super) fn on(&self, connection: ConnectionId) -> Vec<CircuitId> {
+        let range = (connection, CircuitId(0))..=(connection, CircuitId(u64::MAX));
+        self.on.range(range).map(|(_, id)| *id).collect()
+    }
+
+    /// Whose time is next.
+    pub(super) fn next(&self) -> Option<(Time, CircuitId)> {
+        self.times.first().copied()
+    }
+
+    pub(super) fn ids(&self) -> Vec<CircuitId> {
+        self.circuits.keys().copied().collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (CircuitId, &Circuit)> {
+        self.circuits.iter().map(|(id, circuit)| (*id, circuit))
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.circuits.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        tree_bytes::<(CircuitId, Circuit)>(self.circuits.len())
+            + tree_bytes::<(StreamKey, CircuitId)>(self.streams.len())
+            + tree_bytes::<(ConnectionId, CircuitId)>(self.on.len())
+            + tree_bytes::<(Time, CircuitId)>(self.times.len())
+    }
+
+    fn watch(&mut self, id: CircuitId, until: Time) {
+        if !until.is_never() {
+            self.times.insert((until, id));
+        }
+    }
+}

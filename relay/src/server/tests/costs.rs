@@ -1,0 +1,116 @@
+//! What reservations and circuits cost, in bytes and in time.
+
+use super::*;
+use crate::server::Offer;
+
+/// As many peers, each with a reservation, from addresses of their own.
+fn crowd(count: u32) -> World {
+    let mut world = World::silent(ServerConfig { offer: Offer::Always, ..with_rates() });
+    world.tell(Input::Clock { unix: UnixTime::from_secs(UNIX) });
+    let addresses = [address(1 << 20), text("/ip6/2a00:1::1/udp/4001/quic-v1")];
+    world.tell(Input::Addresses { addresses: &addresses });
+    for n in 1..=count {
+        world.holder(n);
+    }
+    world
+}
+
+/// No counts, but the rates as they are by default, remembered for everybody.
+fn with_rates() -> ServerConfig {
+    let default = ServerConfig::default();
+    let all = |rate: RateConfig| RateConfig { entries: 1 << 20, ..rate };
+    ServerConfig {
+        reserve_per_peer: all(default.reserve_per_peer),
+        reserve_per_network: all(default.reserve_per_network),
+        ..ServerConfig::unlimited()
+    }
+}
+
+/// The bytes that are said, and those that the allocator gave.
+fn measured(work: impl FnOnce() -> World) -> (i64, i64) {
+    let mut said = 0;
+    let taken = allocation_counter::measure(|| {
+        let world = work();
+        said = i64::try_from(world.server.memory_used()).unwrap();
+        core::mem::forget(world);
+    });
+    (said, taken.bytes_current)
+}
+
+#[test]
+fn a_reservation_takes_less_than_a_kibibyte() {
+    let count = 5000;
+    let (said, taken) = measured(|| crowd(count));
+    let each = taken / i64::from(count);
+    std::eprintln!("{each} bytes a reservation, its connection, its peer and its rates included");
+    assert!(each < 1024, "{each} bytes a reservation");
+    assert!(said * 10 >= taken * 9 && said * 2 <= taken * 3, "{said} bytes are said, {taken} are taken");
+}
+
+#[test]
+fn an_idle_circuit_takes_less_than_a_kibibyte() {
+    let count = 5000u64;
+    let (_, before) = measured(|| crowd(100));
+    let (said, taken) = measured(|| {
+        let mut world = crowd(100);
+        for n in 0..count {
+            world.circuit(n % 50 + 1, 51 + u32::try_from(n % 50).unwrap());
+        }
+        world
+    });
+    let each = (taken - before) / i64::try_from(count).unwrap();
+    std::eprintln!("{each} bytes a circuit");
+    assert!(each < 1024, "{each} bytes a circuit");
+    assert!(said * 10 >= taken * 9 && said * 2 <= taken * 3, "{said} bytes are said, {taken} are taken");
+}
+
+/// Nanoseconds for one renewal: each is asked for in time, in the order in which the reservations were given; or all of them at
+/// one moment, in an order that knows no neighbours.
+fn renewal(count: u32, at_one_moment: bool) -> f64 {
+    const ROUNDS: u32 = 7;
+    let mut world = crowd(count);
+    let mut best = f64::MAX;
+    let pause = 40 * MINUTE / count;
+    for round in 0..ROUNDS {
+        if at_one_moment {
+            world.wait(40 * MINUTE);
+        }
+        let start = std::time::Instant::now();
+        for n in 0..count {
+            // A step that is prime to the count visits each once, and nobody's neighbour.
+            let of = if at_one_moment { u64::from(n) * 7919 % u64::from(count) } else { n.into() };
+            if !at_one_moment {
+                world.now = world.now + pause;
+            }
+            let stream = on(of + 1, u64::from(round) + 10);
+            world.server.handle(world.now, Input::Reserve { stream }).unwrap();
+            while world.server.poll().is_some() {}
+        }
+        best = best.min(start.elapsed().as_secs_f64() * 1e9 / f64::from(count));
+    }
+    let counters = world.server.counters();
+    assert_eq!((counters.reservations, counters.renewals), (count.into(), u64::from(ROUNDS * count)));
+    best
+}
+
+const COUNTS: [u32; 3] = [1_000, 10_000, 100_000];
+
+/// `cargo test --release -p tidewire-relay renewals -- --ignored --nocapture`
+#[test]
+#[ignore = "measures; in release alone it means something"]
+fn renewals_cost_the_same_among_many() {
+    let costs = COUNTS.map(|count| renewal(count, false));
+    for (count, cost) in COUNTS.iter().zip(costs) {
+        std::eprintln!("{count:>7} reservations: {cost:.0} ns a renewal");
+    }
+    assert!(costs[2] < 2.0 * costs[0], "{costs:?}");
+}
+
+/// Then each touches memory that nothing touched for long: the caches are what is measured.
+#[test]
+#[ignore = "measures; in release alone it means something"]
+fn renewals_at_one_moment() {
+    for count in COUNTS {
+        std::eprintln!("{count:>7} reservations, all at one moment: {:.0} ns a renewal", renewal(count, true));
+    }
+}
