@@ -3,7 +3,7 @@
 use crate::addresses::NatStatus;
 use crate::identify::{Identity, Profile};
 use crate::link::{OpenFault, Order};
-use crate::{ConnectionId, DialId, ListenerId, OpenId};
+use crate::{ConnectionId, DialId, ListenerId, OpenId, StreamId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,6 +13,9 @@ use tidewire_connmgr::dial::DialReport;
 use tidewire_connmgr::{RefuseReason, StreamRefusal};
 use tidewire_core::{Multiaddr, PeerId, Role};
 use tidewire_multistream::Protocol;
+use tidewire_relay::exchange::Service;
+use tidewire_relay::server::{Asked, CircuitEnd};
+use tidewire_relay::{CircuitId, Limit, StreamKey};
 use tidewire_upgrade::muxer::MuxerKind;
 
 /// What to do.
@@ -58,6 +61,21 @@ pub enum Action {
         /// After which time `Abort` will come.
         timeout: Duration,
     },
+    /// Make a transport of this stream: its bytes are those of a connection. Report `Dialed` if it belongs to a dial, else
+    /// `Incoming`, with the addresses given here. When the link that is made of it closes, end the stream.
+    Carry(Box<Carry>),
+    /// Pump bytes between these two streams, and report `Spliced` now and then and at the end.
+    Splice(Splice),
+    /// End a circuit: reset its streams, and report `Spliced`.
+    Unsplice {
+        /// Which.
+        circuit: CircuitId,
+        /// Why.
+        why: CircuitEnd,
+    },
+    /// The services of relays and of AutoNAT that links serve from here on
+    /// ([`Routes::new`](crate::link::Routes::new)); report `Protocols`.
+    Serve(Vec<Service>),
     /// Drop this dial. It is forgotten: if it became a connection meanwhile, `Dialed` is answered by `Refuse`.
     Abort {
         /// Which.
@@ -75,6 +93,32 @@ pub enum Action {
     Profile(Box<Profile>),
     /// Tell the application.
     Event(Event),
+}
+
+/// A stream that is to be a transport: the end of a circuit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carry {
+    /// The stream, on its connection.
+    pub over: (ConnectionId, StreamId),
+    /// The dial that it fulfils, and who is expected: then the link initiates. Else it responds.
+    pub dial: Option<(DialId, PeerId)>,
+    /// Our end.
+    pub local: Multiaddr,
+    /// The remote's end.
+    pub remote: Multiaddr,
+}
+
+/// A circuit between others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Splice {
+    /// Its number.
+    pub circuit: CircuitId,
+    /// The stream of who asked for it.
+    pub source: (ConnectionId, StreamId),
+    /// The stream of whom it leads to.
+    pub destination: (ConnectionId, StreamId),
+    /// What it may use.
+    pub limit: Limit,
 }
 
 /// What an application may want to know.
@@ -184,6 +228,31 @@ pub enum Event {
     },
     /// What is known of our being behind a NAT changed.
     NatStatus(NatStatus),
+    /// Of the relay that we are: reservations, circuits, refusals.
+    Relay(tidewire_relay::server::Event),
+    /// Of relays that serve us: reservations, circuits that ended or were refused.
+    RelayClient(tidewire_relay::client::Event),
+    /// Whether to accept a circuit, if `relay.client.ask_application` is set.
+    /// [`RelayCommand::Accept`](crate::RelayCommand::Accept) answers it.
+    CircuitAsks {
+        /// The stream of the request.
+        stream: StreamKey,
+        /// Through whom.
+        relay: PeerId,
+        /// From whom.
+        source: PeerId,
+        /// What the relay gives it.
+        limit: Limit,
+    },
+    /// The relay's rules leave this to the application. [`RelayCommand::Decide`](crate::RelayCommand::Decide) answers it.
+    RelayAsks {
+        /// The stream of the request.
+        stream: StreamKey,
+        /// Who asks.
+        peer: PeerId,
+        /// For what.
+        asked: Asked,
+    },
 }
 
 /// Why a wish for a stream did not come true.

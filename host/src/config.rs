@@ -3,6 +3,8 @@
 use crate::addresses;
 use core::time::Duration;
 use smol_str::SmolStr;
+use tidewire_relay::client::ClientConfig;
+use tidewire_relay::server::ServerConfig;
 
 /// How a host behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Config {
     /// What is refused is told at once, and what is refused on the same connection (a stream), or at all (a connection), within so
     /// long after it is told together, with its number: a flood of refusals is no flood of events. Default 1 s.
     pub refusals_interval: Duration,
+    /// Relays and reachability.
+    pub relay: Relaying,
     /// Streams that are to be opened and wait for a connection or for its link. Default 4,096.
     pub max_opening: u32,
     /// Listeners. Default 64.
@@ -48,9 +52,21 @@ impl Default for Config {
             identify_ttl: Duration::from_secs(2 * 3600),
             reuse_port: true,
             refusals_interval: Duration::from_secs(1),
+            relay: Relaying::default(),
             max_opening: 4096,
             max_listeners: 64,
             max_listen_addresses: 256,
         }
     }
+}
+
+/// Relays and reachability.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[non_exhaustive]
+pub struct Relaying {
+    /// Others are relays for us.
+    pub client: ClientConfig,
+    /// We are a relay for others, under these limits. Default: no.
+    pub server: Option<ServerConfig>,
 }

@@ -11,6 +11,11 @@ id!(
     "o"
 );
 id!(
+    /// A question that a link asks a remote. The host's number, never used twice.
+    AskNumber,
+    "a"
+);
+id!(
     /// A wish to listen. The caller's number; free again once the listener is closed.
     ListenerId,
     "l"

@@ -1,14 +1,16 @@
 //! What a host is told.
 
 use crate::link::Report;
-use crate::{ConnectionId, DialId, ListenerId, OpenId, RequestId};
+use crate::{ConnectionId, DialId, ListenerId, OpenId, RequestId, StreamId};
 use alloc::vec::Vec;
 use core::time::Duration;
 use smol_str::SmolStr;
 use tidewire_connmgr::dial::{DialFault, DialOptions, GateRule};
 use tidewire_connmgr::worth::{Bump, DecayingTag, TagChange};
-use tidewire_core::{Multiaddr, PeerId};
+use tidewire_core::{Multiaddr, PeerId, UnixTime};
 use tidewire_multistream::{Protocol, Protocols};
+use tidewire_relay::server::{Acl, CircuitEnd};
+use tidewire_relay::{CircuitId, StreamKey};
 use tidewire_upgrade::connection::Selection;
 
 /// What a host is told: by the driver, by its links, by the application. Owned, so that it can be sent to whoever has the
@@ -49,6 +51,10 @@ pub enum Input {
         local: Multiaddr,
         /// The remote's end.
         remote: Multiaddr,
+        /// The stream that it is made of, if [`Action::Carry`](crate::Action::Carry) asked for it.
+        over: Option<(ConnectionId, StreamId)>,
+        /// The autonomous system of the remote's IP address, if it is known: a relay may limit those.
+        asn: Option<u32>,
     },
     /// A dial's transport is connected, and its link is made.
     Dialed {
@@ -139,6 +145,21 @@ pub enum Input {
     Relayed(Vec<Multiaddr>),
     /// A word about peers and connections.
     Manage(Command),
+    /// How far a circuit is that [`Action::Splice`](crate::Action::Splice) asked for: now and then, and at its end.
+    Spliced {
+        /// Which.
+        circuit: CircuitId,
+        /// It is over, and why.
+        end: Option<CircuitEnd>,
+        /// Bytes from the source to the destination so far.
+        forward: u64,
+        /// Bytes from the destination to the source.
+        backward: u64,
+    },
+    /// A word about relays.
+    Relay(RelayCommand),
+    /// The time on the wall clock, whenever that clock was set.
+    WallClock(UnixTime),
     /// Close everything, dial and let in nothing more.
     Shutdown,
 }
@@ -162,6 +183,46 @@ impl Default for OpenOptions {
     fn default() -> Self {
         OpenOptions { limited: false, dial: true, selection: Selection::Lazy, timeout: Duration::from_secs(60) }
     }
+}
+
+/// A word about relays: as in [`tidewire_relay::client::Input`] and [`tidewire_relay::server::Input`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum RelayCommand {
+    /// Hold a reservation with this relay, and announce the addresses through it.
+    Reserve {
+        /// Which.
+        relay: PeerId,
+        /// Where it is reached, beside what is known. May be empty if it is connected.
+        addresses: Vec<Multiaddr>,
+    },
+    /// Hold it no more, unless somebody else wants it: a listener, say.
+    Release {
+        /// Which.
+        relay: PeerId,
+    },
+    /// The answer to [`Event::CircuitAsks`](crate::Event::CircuitAsks).
+    Accept {
+        /// The stream of the request.
+        stream: StreamKey,
+        /// Whether to accept.
+        allow: bool,
+    },
+    /// The answer to [`Event::RelayAsks`](crate::Event::RelayAsks).
+    Decide {
+        /// The stream of the request.
+        stream: StreamKey,
+        /// Whether to go on.
+        allow: bool,
+    },
+    /// New access rules.
+    Acl(Acl),
+    /// Take nothing new, wait for the circuits, then end all.
+    Drain {
+        /// How long circuits may go on.
+        grace: Duration,
+    },
 }
 
 /// A word about peers and connections, for the connection manager: as there.

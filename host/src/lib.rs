@@ -88,8 +88,8 @@ pub mod ping;
 pub mod record;
 pub mod solo;
 
-pub use action::{Action, Event, OpenFailure};
-pub use config::Config;
-pub use ids::{By, ConnectionId, DialId, Direction, ListenerId, OpenId, RequestId, StreamId};
-pub use input::{Command, Input, OpenOptions};
+pub use action::{Action, Carry, Event, OpenFailure, Splice};
+pub use config::{Config, Relaying};
+pub use ids::{AskNumber, By, ConnectionId, DialId, Direction, ListenerId, OpenId, RequestId, StreamId};
+pub use input::{Command, Input, OpenOptions, RelayCommand};
 pub use machine::{ConnectionView, Host, Misuse, OpeningView};

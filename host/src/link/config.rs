@@ -6,8 +6,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use smol_str::SmolStr;
-use tidewire_core::{PeerId, Seed};
+use tidewire_core::{Keypair, PeerId, Seed};
 use tidewire_multistream::{Matcher, Protocol, RouteId, Router};
+use tidewire_relay::exchange::{self, Service};
 use tidewire_upgrade::connection;
 use tidewire_upgrade::muxer::MuxerConfig;
 use tidewire_upgrade::pipeline::Upgrader;
@@ -30,6 +31,11 @@ pub struct LinkConfig {
     pub push_burst: u32,
     /// Beyond the burst, one push in this time; others are reset. Default 2 s.
     pub push_interval: Duration,
+    /// The streams of relays and of AutoNAT.
+    pub relay: exchange::Config,
+    /// Such streams that the remote may have open while it is not answered; further ones are reset. Circuits are counted by the
+    /// relay. Default 32: twice the circuits that go-libp2p gives a peer.
+    pub max_exchanges: usize,
     /// Streams that were asked for and wait until the multiplexer can open them. Default 64.
     pub max_waiting: usize,
     /// Time for writing an identify message, and for the remote to end its side of such a stream, or of a ping's. Default
@@ -60,6 +66,8 @@ impl Default for LinkConfig {
             max_pings: 2,
             push_burst: 10,
             push_interval: Duration::from_secs(2),
+            relay: exchange::Config::default(),
+            max_exchanges: 32,
             max_waiting: 64,
             write_timeout: Duration::from_secs(5),
             leave_timeout: Duration::from_secs(60),
@@ -89,6 +97,19 @@ pub const OWN_ROUTES: u64 = u64::MAX - 15;
 pub(super) const IDENTIFY_ROUTE: RouteId = RouteId::new(OWN_ROUTES);
 pub(super) const PUSH_ROUTE: RouteId = RouteId::new(OWN_ROUTES + 1);
 pub(super) const PING_ROUTE: RouteId = RouteId::new(OWN_ROUTES + 2);
+/// Those of the services follow, in the order of [`Service::ALL`].
+const SERVICES: u64 = OWN_ROUTES + 3;
+
+fn route_of(service: Service) -> Option<RouteId> {
+    let place = Service::ALL.iter().position(|known| *known == service)?;
+    Some(RouteId::new(SERVICES + u64::try_from(place).ok()?))
+}
+
+/// The service with this route.
+pub(super) fn service_of(route: RouteId) -> Option<Service> {
+    let place = usize::try_from(route.get().checked_sub(SERVICES)?).ok()?;
+    Service::ALL.get(place).copied()
+}
 
 /// Which protocols a node serves: the application's and its own.
 #[derive(Clone, Debug)]
@@ -97,11 +118,15 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The application's protocols, and identify, push and ping where it has no route of its own under their names.
-    /// `base` gives the other settings of connections.
-    pub fn new(router: &Router, base: &connection::Config) -> Self {
+    /// The application's protocols, and identify, push, ping and these services where it has no route of its own under their
+    /// names. `base` gives the other settings of connections.
+    pub fn new(router: &Router, services: &[Service], base: &connection::Config) -> Self {
         let mut all = router.clone();
-        for (name, id) in [(IDENTIFY, IDENTIFY_ROUTE), (PUSH, PUSH_ROUTE), (PING, PING_ROUTE)] {
+        let inside = [(IDENTIFY, IDENTIFY_ROUTE), (PUSH, PUSH_ROUTE), (PING, PING_ROUTE)];
+        let services = services.iter().filter_map(|service| {
+            Some((Protocol::new(service.name()).ok()?, route_of(*service)?))
+        });
+        for (name, id) in inside.into_iter().chain(services) {
             if !all.listed().any(|known| *known == name) {
                 // An exact route is never refused.
                 let _ = all.add(name, Matcher::Exact, id);
@@ -132,17 +157,19 @@ pub struct LinkShared(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     upgrader: Upgrader,
+    keypair: Keypair,
     seed: Seed,
     config: LinkConfig,
 }
 
 impl LinkShared {
-    /// `seed` is the node's own: each connection's seed is drawn from it. Where [`LinkConfig`] has a word on the multiplexer, it
+    /// `keypair` is the one that the upgrader has: vouchers are sealed with it. `seed` is the node's own: each connection's
+    /// seed is drawn from it. Where [`LinkConfig`] has a word on the multiplexer, it
     /// goes before that of the upgrader's configuration.
-    pub fn new(upgrader: Upgrader, seed: Seed, config: LinkConfig) -> Self {
+    pub fn new(upgrader: Upgrader, keypair: Keypair, seed: Seed, config: LinkConfig) -> Self {
         let muxer = config.muxer(upgrader.config().muxer.clone());
         let upgrader = upgrader.with_muxer(muxer);
-        LinkShared(Arc::new(Inner { upgrader, seed, config }))
+        LinkShared(Arc::new(Inner { upgrader, keypair, seed, config }))
     }
 
     /// Who we are.
@@ -153,6 +180,10 @@ impl LinkShared {
     /// What connections are upgraded with.
     pub fn upgrader(&self) -> &Upgrader {
         &self.0.upgrader
+    }
+
+    pub(super) fn keypair(&self) -> &Keypair {
+        &self.0.keypair
     }
 
     pub(super) fn config(&self) -> &LinkConfig {

@@ -1,8 +1,9 @@
 //! What comes out of the connection, and what it means to the host and to the application.
 
-use super::config::{IDENTIFY_ROUTE, PING_ROUTE, PUSH_ROUTE};
+use super::config::{IDENTIFY_ROUTE, PING_ROUTE, PUSH_ROUTE, service_of};
+use super::exchanges::Exchanges;
 use super::inside::{Inside, Opener};
-use super::message::{Fault, LinkEvent, OpenFault, Report, StreamEvent};
+use super::message::{AskFault, Fault, LinkEvent, OpenFault, Report, StreamEvent};
 use super::streams::{Stage, Streams, Who};
 use super::{Link, Open, State, USED, code, cut};
 use crate::{By, Direction, OpenId, StreamId};
@@ -15,6 +16,7 @@ use smol_str::SmolStr;
 use tidewire_core::{Machine, Time};
 use tidewire_multistream::{self as multistream, Protocol, RouteId};
 use tidewire_upgrade::connection::{Event, NEGOTIATION_FAILED};
+use tidewire_relay::client::Ending;
 use tidewire_upgrade::muxer;
 use tidewire_upgrade::pipeline::{Progress, UpgradeError};
 
@@ -70,6 +72,7 @@ impl Link {
         self.state = State::Open(Box::new(Open {
             connection,
             inside: Inside::new(now, self.shared.config()),
+            exchanges: Exchanges::new(self.shared.config()),
             streams: Streams::default(),
             waiting: VecDeque::new(),
             retry: false,
@@ -107,6 +110,8 @@ impl Link {
             Event::Writable(id) => {
                 if open.inside.has(id) {
                     self.advance_inside(now, id, tx);
+                } else if open.exchanges.has(id) {
+                    self.advance_exchange(now, id, tx);
                 } else if open.streams.is_admitted(id) {
                     self.tell(StreamEvent::Writable(StreamId(id.get())));
                 }
@@ -134,6 +139,9 @@ impl Link {
         let config = self.shared.config();
         let until = now + config.write_timeout;
         let State::Open(open) = &mut self.state else { return };
+        if let Some(service) = service_of(route) {
+            return self.asked(now, id, service, tx);
+        }
         let own = [IDENTIFY_ROUTE, PUSH_ROUTE, PING_ROUTE].contains(&route);
         if !own {
             let report = open.streams.reported(id, Who::Served(route, protocol));
@@ -180,6 +188,8 @@ impl Link {
         let Some(open) = self.opened() else { return };
         if open.inside.has(id) {
             self.advance_inside(now, id, tx);
+        } else if open.exchanges.has(id) {
+            self.advance_exchange(now, id, tx);
         } else if let Some(known) = open.streams.get(id) {
             if known.left.is_some() {
                 self.see_off(id, tx);
@@ -202,6 +212,9 @@ impl Link {
                 self.report(report);
             }
             return;
+        }
+        if open.exchanges.has(id) {
+            return self.exchange_refused(id, error, tx);
         }
         match open.streams.get(id).map(|known| &known.stage) {
             Some(Stage::Proposed(wish)) => {
@@ -230,7 +243,16 @@ impl Link {
             }
             return self.inside_over(id, over);
         }
-        let Some(known) = open.streams.get(id) else { return };
+        if open.exchanges.has(id) {
+            open.connection.reset(id, code, tx).ok();
+            return self.exchange_reset(id, OpenFault::Reset { code }, true);
+        }
+        let Some(known) = open.streams.get_mut(id) else { return };
+        if let Some(circuit) = &mut known.circuit {
+            if by == muxer::By::Remote {
+                circuit.ending = Ending::Reset;
+            }
+        }
         if let Stage::Proposed(wish) = known.stage {
             open.connection.reset(id, code, tx).ok();
             open.streams.remove(id);
@@ -252,6 +274,9 @@ impl Link {
         }
         if !matches!(known.stage, Stage::Admitted) {
             known.early = true;
+        } else if known.circuit.is_some() {
+            // Its driver reads to the end: what came counts.
+            self.tell(StreamEvent::Readable(StreamId(id.get())));
         } else if !core::mem::replace(&mut known.told, true) {
             let stream = StreamId(id.get());
             self.report(Report::StreamClosed { stream });
@@ -281,6 +306,11 @@ impl Link {
         for id in expired {
             self.advance_inside(now, id, tx);
         }
+        let Some(open) = self.opened() else { return };
+        let expired = if open.exchanges.deadline() <= now { open.exchanges.expired(now) } else { Vec::new() };
+        for id in expired {
+            self.advance_exchange(now, id, tx);
+        }
         while let Some(open) = self.opened()
             && let Some(id) = open.streams.overdue(now)
         {
@@ -298,9 +328,13 @@ impl Link {
         match &mut self.state {
             State::Open(open) => {
                 let wishes = open.end();
+                let asks = open.exchanges.end();
                 let streams: Vec<muxer::StreamId> = open.streams.admitted().collect();
                 for open in wishes {
                     self.report(Report::OpenFailed { open, why: OpenFault::ConnectionEnded });
+                }
+                for ask in asks {
+                    self.unanswered(ask, None, AskFault::Open(OpenFault::ConnectionEnded));
                 }
                 for id in streams {
                     let stream = StreamId(id.get());
@@ -324,7 +358,8 @@ impl Open {
         if self.retry && !self.waiting.is_empty() {
             return Time::ZERO;
         }
-        self.connection.deadline().min(self.inside.deadline()).min(self.streams.deadline()).min(self.use_due())
+        let own = self.inside.deadline().min(self.exchanges.deadline());
+        self.connection.deadline().min(own).min(self.streams.deadline()).min(self.use_due())
     }
 
     /// The wishes that will not come true any more.
@@ -337,6 +372,7 @@ impl Open {
     pub(super) fn memory_used(&self) -> usize {
         self.connection.memory_used()
             + self.inside.memory_used()
+            + self.exchanges.memory_used()
             + self.streams.memory_used()
             + self.waiting.capacity() * size_of::<super::Waiting>()
     }
@@ -350,7 +386,7 @@ fn upgrade_fault(error: &UpgradeError) -> Fault {
     }
 }
 
-fn open_fault(error: &multistream::Error) -> OpenFault {
+pub(super) fn open_fault(error: &multistream::Error) -> OpenFault {
     match error {
         multistream::Error::Refused { .. } => OpenFault::Unsupported,
         error => OpenFault::Negotiation { why: cut(&error.to_string()) },

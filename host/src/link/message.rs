@@ -1,7 +1,7 @@
 //! What a host and its links say to each other, and what a link tells the application: small, plain, sendable.
 
 use crate::identify::Identity;
-use crate::{By, Direction, OpenId, StreamId};
+use crate::{AskNumber, By, Direction, OpenId, StreamId};
 use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
@@ -9,6 +9,8 @@ use smol_str::SmolStr;
 use tidewire_connmgr::{CloseReason, StreamRefusal};
 use tidewire_core::{PeerId, Role};
 use tidewire_multistream::{Protocol, Protocols, RouteId};
+use tidewire_relay::client::Ending;
+use tidewire_relay::exchange::{Answer, Ask, AskError, Reply, Request};
 use tidewire_upgrade::connection::Selection;
 use tidewire_upgrade::muxer::{self, MuxerKind};
 use tidewire_upgrade::pipeline::Progress;
@@ -48,6 +50,30 @@ pub enum Order {
     Identify,
     /// Tell the remote who we are now.
     Push,
+    /// Ask this on a stream of our own. Answered by [`Report::Answered`], more than once where the protocol has it so.
+    Ask {
+        /// The question's number.
+        ask: AskNumber,
+        /// What.
+        what: Ask,
+    },
+    /// Nobody waits for the answer any more: reset the stream. Nothing is reported of it.
+    Unask {
+        /// Which question.
+        ask: AskNumber,
+    },
+    /// Answer what the remote asked on this stream.
+    Reply {
+        /// Which.
+        stream: StreamId,
+        /// What.
+        reply: Reply,
+    },
+    /// Nobody wants this circuit: reset its stream.
+    Reset {
+        /// Which.
+        stream: StreamId,
+    },
     /// Ping the remote. Answered by [`Report::Pong`] or [`Report::PingUnsupported`], or by nothing. Where no stream is to be had
     /// for it, or the remote doesn't speak the protocol, the multiplexer pings, if it can.
     Ping,
@@ -106,6 +132,33 @@ pub enum Report {
     },
     /// The remote said what changed about it.
     Pushed(Box<Identity>),
+    /// What came of a question. After [`Answer::Connected`] and [`Answer::Accepted`] the stream is a circuit.
+    Answered {
+        /// Which.
+        ask: AskNumber,
+        /// Its stream, if there was one.
+        stream: Option<StreamId>,
+        /// What.
+        answer: Result<Box<Answer>, Box<AskFault>>,
+    },
+    /// The remote asks something. Answered by [`Order::Reply`].
+    Asked {
+        /// On which stream.
+        stream: StreamId,
+        /// What.
+        request: Box<Request>,
+    },
+    /// A circuit's stream is over. [`Report::StreamClosed`] follows.
+    CircuitEnded {
+        /// Which.
+        stream: StreamId,
+        /// Bytes that we sent on it.
+        sent: u64,
+        /// Bytes that we received on it.
+        received: u64,
+        /// How.
+        ending: Ending,
+    },
     /// The answer to our ping.
     Pong {
         /// The round trip.
@@ -190,6 +243,26 @@ impl fmt::Display for OpenFault {
             OpenFault::NoMore { why } => f.write_str(why),
             OpenFault::Refused(reason) => write!(f, "we refused it: {reason}"),
             OpenFault::ConnectionEnded => f.write_str("the connection ended before it was opened"),
+        }
+    }
+}
+
+/// Why a question was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum AskFault {
+    /// There was no stream for it, or it ended too early.
+    Open(OpenFault),
+    /// What the remote said is no answer, or it said nothing in time.
+    Answer(AskError),
+}
+
+impl fmt::Display for AskFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskFault::Open(fault) => fault.fmt(f),
+            AskFault::Answer(error) => error.fmt(f),
         }
     }
 }

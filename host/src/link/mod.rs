@@ -13,9 +13,11 @@
 //! and the cryptography of many connections uses every core. A stream is reported before the application has it, and the
 //! host's [`Order::Admit`] hands it out; so the application never sees a stream of a peer that it does not know of.
 
+mod asks;
 mod code;
 mod config;
 mod events;
+mod exchanges;
 mod inside;
 mod message;
 mod orders;
@@ -25,7 +27,7 @@ mod tests;
 
 pub(crate) use config::cut;
 pub use config::{LinkConfig, LinkShared, OWN_ROUTES, Routes};
-pub use message::{Fault, LinkEvent, OpenFault, Order, Report, StreamEvent};
+pub use message::{AskFault, Fault, LinkEvent, OpenFault, Order, Report, StreamEvent};
 
 use crate::identify::Card;
 use crate::{By, ConnectionId, OpenId};
@@ -35,6 +37,7 @@ use alloc::sync::Arc;
 use bytes::BytesMut;
 use core::convert::Infallible;
 use core::time::Duration;
+use exchanges::Exchanges;
 use inside::Inside;
 use smol_str::SmolStr;
 use streams::Streams;
@@ -79,6 +82,7 @@ enum State {
 struct Open {
     connection: Connection,
     inside: Inside,
+    exchanges: Exchanges,
     streams: Streams,
     /// Streams that the multiplexer can't open yet.
     waiting: VecDeque<Waiting>,
@@ -184,10 +188,15 @@ impl Link {
             Order::Open { open, protocols, selection } => self.open(now, open, protocols, selection, tx),
             Order::Forget { open } => self.forget(open, tx),
             Order::Admit { stream } => self.admit(now, stream, tx),
-            Order::Refuse { stream, .. } => self.refuse(stream, tx),
+            Order::Refuse { stream, reason } => self.refuse(stream, reason, tx),
             Order::Identify => self.identify(now, tx),
             Order::Push => self.push(now, tx),
             Order::Ping => self.ping(now, tx),
+            // It may be gone already.
+            Order::Reset { stream } => drop(self.reset(stream, code::NORMAL, tx)),
+            Order::Ask { ask, what } => self.ask(now, ask, &what, tx),
+            Order::Unask { ask } => self.unask(ask, tx),
+            Order::Reply { stream, reply } => self.reply(now, stream, &reply, tx),
         }
     }
 

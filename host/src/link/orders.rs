@@ -9,10 +9,11 @@ use crate::{By, OpenId, StreamId};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use bytes::BytesMut;
-use tidewire_connmgr::CloseReason;
+use tidewire_connmgr::{CloseReason, StreamRefusal};
 use tidewire_core::Time;
 use tidewire_multistream::{Protocol, Protocols};
 use tidewire_upgrade::connection::{OpenStreamError, ReadStreamError, Selection};
+use tidewire_relay::client::Ending;
 use tidewire_upgrade::muxer::{self, OpenError, StreamError, WriteError};
 
 impl Link {
@@ -118,6 +119,10 @@ impl Link {
             }
             return;
         }
+        if self.admit_exchange(now, id, tx) {
+            return;
+        }
+        let State::Open(state) = &mut self.state else { return };
         let peer = state.connection.peer();
         if let Some((event, over)) = state.streams.admit(id, peer) {
             self.tell(event);
@@ -128,13 +133,14 @@ impl Link {
     }
 
     /// A stream is not to be. The host has forgotten it, and answers who asked for it.
-    pub(super) fn refuse(&mut self, stream: StreamId, tx: &mut BytesMut) {
+    pub(super) fn refuse(&mut self, stream: StreamId, reason: StreamRefusal, tx: &mut BytesMut) {
         let Some(state) = self.opened() else { return };
         let id = muxer::StreamId::new(stream.0);
         state.connection.reset(id, code::STREAM_RESOURCE_LIMIT, tx).ok();
         state.inside.forget(id);
         state.streams.remove(id);
         state.retry = true;
+        self.exchange_reset(id, OpenFault::Refused(reason), false);
     }
 
     pub(super) fn identify(&mut self, now: Time, tx: &mut BytesMut) {
@@ -201,7 +207,11 @@ impl Link {
             return Err(WriteError::Unknown);
         }
         state.used = true;
-        state.connection.write(id, data, tx)
+        let written = state.connection.write(id, data, tx);
+        if let (Ok(count), Some(circuit)) = (&written, state.streams.circuit(id)) {
+            circuit.sent = circuit.sent.saturating_add(u64::try_from(*count).unwrap_or(u64::MAX));
+        }
+        written
     }
 
     /// Whether it is not known yet that the remote speaks a stream's protocol: one that was opened with
@@ -222,9 +232,17 @@ impl Link {
         if !state.streams.is_admitted(id) {
             return Err(ReadStreamError::Unknown);
         }
-        let result = state.connection.read(id, tx);
+        let result = match state.streams.circuit(id) {
+            Some(circuit) if !circuit.held.is_empty() => Ok(Some(core::mem::take(&mut circuit.held))),
+            _ => state.connection.read(id, tx),
+        };
         match &result {
-            Ok(Some(_)) => state.used = true,
+            Ok(Some(piece)) => {
+                state.used = true;
+                if let Some(circuit) = state.streams.circuit(id) {
+                    circuit.received = circuit.received.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+                }
+            }
             Ok(None) => self.ended(id),
             Err(ReadStreamError::Blocked) => {}
             Err(_) => {
@@ -320,6 +338,9 @@ impl Link {
         let State::Open(state) = &mut self.state else { return };
         if let Some(known) = state.streams.get_mut(id) {
             known.ended = true;
+            if let (false, Some(circuit)) = (known.finished, &mut known.circuit) {
+                circuit.ending = Ending::Closed;
+            }
             // After the connection's end there is nothing left to finish.
             if known.finished || self.over {
                 self.gone(id);
@@ -331,9 +352,11 @@ impl Link {
     pub(super) fn gone(&mut self, id: muxer::StreamId) {
         let State::Open(state) = &mut self.state else { return };
         state.retry = true;
-        if state.streams.remove(id).is_some_and(|known| !known.told) && !self.over {
-            self.report(Report::StreamClosed { stream: StreamId(id.get()) });
-        }
+        let Some(known) = state.streams.remove(id).filter(|known| !known.told && !self.over) else { return };
+        let stream = StreamId(id.get());
+        let circuit = known.circuit.map(|circuit| circuit.ended(stream));
+        circuit.into_iter().for_each(|report| self.report(report));
+        self.report(Report::StreamClosed { stream });
     }
 }
 
@@ -363,7 +386,7 @@ impl Open {
     }
 
     /// A stream of our own.
-    fn propose(
+    pub(super) fn propose(
         &mut self,
         now: Time,
         protocol: Protocol,

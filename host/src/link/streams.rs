@@ -1,7 +1,9 @@
 //! The application's streams on a link: whom the host admitted, and which are over.
 
+use super::asks::Circuit;
 use super::message::{Report, StreamEvent};
 use crate::{Direction, OpenId, StreamId};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use tidewire_core::{PeerId, Time};
@@ -22,6 +24,8 @@ pub(super) struct Stream {
     pub(super) early: bool,
     /// The host was told of its end.
     pub(super) told: bool,
+    /// It is a circuit.
+    pub(super) circuit: Option<Box<Circuit>>,
 }
 
 /// How far it is.
@@ -44,7 +48,7 @@ pub(super) enum Who {
 
 impl Stream {
     pub(super) fn new(stage: Stage) -> Self {
-        Stream { stage, finished: false, ended: false, left: None, early: false, told: false }
+        Stream { stage, finished: false, ended: false, left: None, early: false, told: false, circuit: None }
     }
 }
 
@@ -63,6 +67,11 @@ impl Streams {
 
     pub(super) fn get_mut(&mut self, id: muxer::StreamId) -> Option<&mut Stream> {
         self.all.get_mut(&id)
+    }
+
+    /// What is known of it as a circuit.
+    pub(super) fn circuit(&mut self, id: muxer::StreamId) -> Option<&mut Circuit> {
+        self.all.get_mut(&id)?.circuit.as_deref_mut()
     }
 
     /// The application let go of it. The first time counts.
@@ -181,7 +190,8 @@ impl Streams {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.all.len() * size_of::<(muxer::StreamId, Stream)>()
+        let held: usize = self.all.values().flat_map(|stream| &stream.circuit).map(|circuit| circuit.held.capacity()).sum();
+        held + self.all.len() * size_of::<(muxer::StreamId, Stream)>()
             + self.leaving.len() * size_of::<(Time, muxer::StreamId)>()
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) dial: Option<DialId>,
     pub(super) local: Multiaddr,
     pub(super) remote: Multiaddr,
+    /// The autonomous system that it is from, if that is known.
+    pub(super) asn: Option<u32>,
     /// Who is at the other end, once that is proven.
     pub(super) peer: Option<PeerId>,
     pub(super) direction: Direction,
@@ -47,7 +49,7 @@ pub(super) struct Upgraded {
 impl Connection {
     fn new(now: Time, dial: Option<DialId>, local: Multiaddr, remote: Multiaddr) -> Self {
         let direction = if dial.is_some() { Direction::Outbound } else { Direction::Inbound };
-        Connection { dial, local, remote, peer: None, direction, since: now, upgraded: None, told: 0 }
+        Connection { dial, local, remote, peer: None, direction, since: now, upgraded: None, told: 0, asn: None }
     }
 
     pub(super) fn memory_used(&self) -> usize {
@@ -102,6 +104,7 @@ impl Host {
         }
         self.dialed.insert(dial, connection);
         self.connections.insert(connection, Connection::new(self.now, Some(dial), local, remote));
+        self.carried_dial(connection, dial);
         Ok(())
     }
 
@@ -134,7 +137,7 @@ impl Host {
                     entry.dial = None;
                     entry.upgraded = Some(Upgraded { role, security, muxer });
                 }
-                let limited = remote.is_relayed();
+                let limited = remote.is_relayed() && self.is_limited(connection);
                 self.manage(connmgr::Input::Established { connection, peer, origin, role, limited });
             }
             (Report::Ended { by, fault, why }, _) => self.ended(connection, by, fault, &why),
@@ -161,6 +164,12 @@ impl Host {
             Report::StreamClosed { stream } => {
                 self.openings.closed(connection, stream);
                 self.manage(connmgr::Input::StreamClosed { connection, stream });
+                self.relaying_stream_closed(connection, stream);
+            }
+            Report::Asked { stream, request } => self.asked(connection, stream, *request),
+            Report::Answered { ask, stream, answer } => self.answered(connection, ask, stream, answer),
+            Report::CircuitEnded { stream, sent, received, ending } => {
+                self.circuit_ended(connection, stream, (sent, received), ending);
             }
             Report::OpenFailed { open, why } => self.open_failed(open, connection, why),
             Report::Identified(identity) => self.identified(connection, peer, identity, false),
@@ -202,6 +211,7 @@ impl Host {
             self.dialed.remove(&dial);
         }
         self.reach.closed(self.now, connection);
+        self.relaying_closed(connection);
         self.forget_refusals(connection);
         for open in self.openings.of_connection(connection) {
             self.open_failed(open, connection, OpenFault::ConnectionEnded);
@@ -237,6 +247,9 @@ impl Host {
             connmgr::Action::Ping { connection, .. } => self.act(Action::Order { connection, order: Order::Ping }),
             connmgr::Action::Dial { dial, peer, address, timeout } => {
                 self.next_dial = self.next_dial.max(dial.0.saturating_add(1));
+                if address.is_relayed() {
+                    return self.dial_circuit(dial, peer, &address);
+                }
                 let from = if self.config.reuse_port { self.reach.dial_from(&address) } else { None };
                 if from.is_some() {
                     let until = self.now + timeout;
@@ -247,6 +260,7 @@ impl Host {
             connmgr::Action::Abort { dial } => {
                 self.reusing.remove(&dial);
                 match self.dialed.remove(&dial) {
+                    None if self.abort_circuit(dial) => {}
                     None => self.act(Action::Abort { dial }),
                     Some(connection) => {
                         self.forget(connection);
@@ -277,8 +291,14 @@ impl Host {
                 self.tell(Event::Manager(event));
                 return self.fail_undialed(peer);
             }
-            connmgr::Event::Dialed { request, .. } if self.opening_dialed(*request) => return,
-            connmgr::Event::DialFailed { request, report, .. } if self.opening_dial_failed(*request, report) => return,
+            connmgr::Event::Dialed { request, .. } if self.opening_dialed(*request) || self.relay_connected(*request) => {
+                return;
+            }
+            connmgr::Event::DialFailed { request, report, .. }
+                if self.opening_dial_failed(*request, report) || self.relay_unreachable(*request, report) =>
+            {
+                return;
+            }
             _ => {}
         }
         self.tell(Event::Manager(event));
@@ -322,5 +342,6 @@ impl Host {
             self.act(Action::Order { connection, order: Order::Identify });
         }
         self.serve_openings(peer);
+        self.relaying_connected(connection, peer);
     }
 }

@@ -56,6 +56,12 @@ pub enum Misuse {
     /// The address can't be an external one.
     #[error(transparent)]
     External(#[from] crate::addresses::ExternalError),
+    /// We are no relay: `relay.server` of the configuration makes us one.
+    #[error("this node is no relay: `relay.server` of its configuration makes it one")]
+    NoRelay,
+    /// What the relay says of it.
+    #[error("{0}")]
+    Relay(smol_str::SmolStr),
     /// What the connection manager says of it.
     #[error(transparent)]
     Manager(#[from] tidewire_connmgr::Misuse),

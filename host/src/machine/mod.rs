@@ -15,6 +15,7 @@ mod identity;
 mod misuse;
 mod openings;
 mod reach;
+mod relaying;
 #[cfg(feature = "record")]
 mod record;
 mod refusals;
@@ -32,6 +33,7 @@ use core::fmt;
 use identity::Identities;
 use openings::Openings;
 use reach::Reach;
+use relaying::Relaying;
 use refusals::Refusals;
 use tidewire_connmgr::ConnectionManager;
 use tidewire_core::{EventMachine, PeerId, Seed, Time, UnixTime};
@@ -58,6 +60,7 @@ pub struct Host {
     reach: Reach,
     identities: Identities,
     refusals: Refusals,
+    relaying: Relaying,
     /// The stream that was reported last, until that is settled.
     reported: Option<(ConnectionId, StreamId, Protocol)>,
     actions: VecDeque<Action>,
@@ -83,6 +86,7 @@ impl Host {
             reach: Reach::new(&config.addresses),
             identities: Identities::new(epoch),
             refusals: Refusals::default(),
+            relaying: Relaying::new(&config, local, seed, epoch),
             reported: None,
             actions: VecDeque::new(),
             #[cfg(feature = "record")]
@@ -114,7 +118,13 @@ impl Host {
     fn settle(&mut self) {
         self.drain_manager();
         self.drain_reach();
-        self.drain_manager();
+        // A relay's wish may be a dial, whose failure may be another wish; each is answered once.
+        loop {
+            self.drain_manager();
+            if !self.drain_relaying() {
+                break;
+            }
+        }
         self.reported = None;
     }
 }
@@ -158,6 +168,7 @@ impl EventMachine for Host {
         self.manager.on_timeout(now);
         self.openings_timeout();
         self.refusals_timeout();
+        self.relaying_timeout();
         self.reach.on_timeout(now);
         self.settle();
         #[cfg(feature = "record")]
@@ -174,7 +185,7 @@ impl EventMachine for Host {
     }
 
     fn deadline(&self) -> Time {
-        let reach = self.reach.deadline().min(self.refusals.deadline());
+        let reach = self.reach.deadline().min(self.refusals.deadline()).min(self.relaying.deadline());
         self.manager.deadline().min(self.openings.deadline()).min(reach)
     }
 
@@ -191,6 +202,7 @@ impl EventMachine for Host {
             + self.openings.memory_used()
             + self.reach.memory_used()
             + self.identities.memory_used()
+            + self.relaying.memory_used()
             + self.refusals.memory_used()
             + self.actions.capacity() * size_of::<Action>()
     }
@@ -216,7 +228,11 @@ impl Host {
                 self.manage(tidewire_connmgr::Input::NetworkChanged);
                 Ok(())
             }
-            Input::Incoming { connection, local, remote } => self.incoming(connection, local, remote),
+            Input::Incoming { connection, local, remote, over, asn } => {
+                self.incoming(connection, local, remote)?;
+                self.arrived(connection, over, asn);
+                Ok(())
+            }
             Input::Dialed { dial, connection, local, remote } => self.dialed(dial, connection, local, remote),
             Input::DialFailed { dial, fault } => self.dial_failed(dial, fault),
             Input::Report { connection, report } => {
@@ -247,6 +263,15 @@ impl Host {
                 Ok(())
             }
             Input::Manage(command) => self.command(&command),
+            Input::Spliced { circuit, end, forward, backward } => {
+                self.spliced(circuit, end, forward, backward);
+                Ok(())
+            }
+            Input::Relay(command) => self.relay_command(command),
+            Input::WallClock(unix) => {
+                self.wall_clock(unix);
+                Ok(())
+            }
             Input::Shutdown => {
                 self.shutdown();
                 Ok(())

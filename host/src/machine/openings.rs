@@ -91,11 +91,17 @@ impl Openings {
         Some(opening)
     }
 
-    /// A dial for it begins.
-    fn dialing(&mut self, open: OpenId) -> Option<RequestId> {
-        let opening = self.all.get_mut(&open)?;
+    /// A number for a wish of our own.
+    pub(super) fn own_request(&mut self) -> RequestId {
         let request = RequestId(OWN_REQUESTS.saturating_add(self.requests));
         self.requests = self.requests.saturating_add(1) % OWN_REQUESTS;
+        request
+    }
+
+    /// A dial for it begins.
+    fn dialing(&mut self, open: OpenId) -> Option<RequestId> {
+        let request = self.own_request();
+        let opening = self.all.get_mut(&open)?;
         opening.request = Some(request);
         self.by_request.insert(request, open);
         Some(request)

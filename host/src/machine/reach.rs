@@ -187,12 +187,19 @@ impl Host {
             self.tell(Event::ListenerClosed { listener, why });
             return Ok(());
         }
+        if address.is_relayed() {
+            self.listen_circuit(listener, &address);
+            return Ok(());
+        }
         self.reach.listeners.insert(listener, Listener::default());
         self.act(Action::Listen { listener, address });
         Ok(())
     }
 
     pub(super) fn unlisten(&mut self, listener: ListenerId) -> Result<(), Misuse> {
+        if self.unlisten_circuit(listener) {
+            return Ok(());
+        }
         let entry = self.reach.listeners.get_mut(&listener).ok_or(Misuse::UnknownListener(listener))?;
         if !core::mem::replace(&mut entry.closing, true) {
             self.act(Action::Unlisten { listener });
@@ -269,6 +276,7 @@ impl Host {
         if self.reach.nat != status {
             self.reach.nat = status;
             self.reach.changed(self.now);
+            self.relay_reachable(status == NatStatus::Public);
             self.tell(Event::NatStatus(status));
         }
     }
@@ -283,6 +291,7 @@ impl Host {
         if core::mem::take(&mut self.reach.stale) {
             let addresses = advertised(&self.reach.inputs());
             let protocols = self.reach.protocols.clone();
+            self.relay_addresses(&addresses);
             self.announce(addresses, protocols);
         }
     }

@@ -163,8 +163,8 @@ fn inputs() -> Vec<Input> {
         Input::NotListening { listener: ListenerId(1), address: here.clone() },
         Input::ListenerClosed { listener: ListenerId(1), why: word("né\u{0}") },
         Input::NetworkChanged,
-        Input::Incoming { connection, local: here.clone(), remote: there.clone() },
-        Input::Dialed { dial: DialId(7), connection, local: here.clone(), remote: there.clone() },
+        Input::Incoming { connection, local: here.clone(), remote: there.clone(), over: None, asn: None },
+        Input::Dialed { dial: DialId(7), connection, local: here.clone(), remote: there.clone(), over: None, asn: None },
         Input::DialFailed { dial: DialId(7), fault: DialFault::Transport("refused".into()) },
         Input::Listen { listener: ListenerId(1), address: here.clone() },
         Input::Unlisten { listener: ListenerId(1) },
@@ -330,10 +330,12 @@ fn peers_and_addresses_are_text_for_people() {
         connection: ConnectionId(3),
         local: address("/ip4/11.0.0.1/tcp/1"),
         remote: address("/ip4/11.0.0.2/tcp/2"),
+        over: None,
+        asn: Some(64512),
     };
     assert_eq!(
         serde_json::to_string(&input).unwrap(),
-        r#"{"Incoming":{"connection":3,"local":"/ip4/11.0.0.1/tcp/1","remote":"/ip4/11.0.0.2/tcp/2"}}"#
+        r#"{"Incoming":{"connection":3,"local":"/ip4/11.0.0.1/tcp/1","remote":"/ip4/11.0.0.2/tcp/2","over":null,"asn":64512}}"#
     );
     let id: String = serde_json::to_string(&peer(2)).unwrap();
     assert!(id.starts_with("\"12D3KooW"), "{id}");

@@ -33,7 +33,7 @@ impl Solo {
     }
 
     pub(super) fn served(&mut self, now: Time) {
-        self.routes = Routes::new(&self.router, &self.upgrade.connection);
+        self.routes = Routes::new(&self.router, self.host.services(), &self.upgrade.connection);
         for wire in self.links.values_mut() {
             wire.link.set_routes(self.routes.clone());
         }

@@ -13,6 +13,7 @@
 
 mod action;
 mod calls;
+mod circuits;
 mod config;
 mod streams;
 #[cfg(test)]
@@ -27,11 +28,13 @@ use crate::{Action, ConnectionId, DialId, Host, Input, ListenerId, Misuse};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use bytes::BytesMut;
+use circuits::Circuits;
 use core::fmt;
 use core::time::Duration;
 use smol_str::{SmolStr, ToSmolStr};
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PeerId, Seed, Time, UnixTime};
+use tidewire_relay::server::AsnTable;
 use tidewire_multistream::Router;
 use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
 
@@ -43,6 +46,8 @@ pub struct Solo {
     upgrade: pipeline::Config,
     router: Router,
     routes: Routes,
+    asns: Arc<AsnTable>,
+    circuits: Circuits,
     card: Arc<Card>,
     links: BTreeMap<ConnectionId, Wire>,
     /// Dials, and who is expected there.
@@ -123,11 +128,14 @@ impl Solo {
         (profile.protocol_version, profile.agent) = (said.protocol_version, said.agent);
         let card = Arc::new(Card::new(&keypair, &profile)?);
         let router = Router::new();
-        let routes = Routes::new(&router, &upgrade.connection);
+        let routes = Routes::new(&router, host.services(), &upgrade.connection);
+        let shared = LinkShared::new(upgrader, keypair.clone(), seed.derive("links", 0), link);
         let mut solo = Solo {
             host,
             keypair,
-            shared: LinkShared::new(upgrader, seed.derive("links", 0), link),
+            asns: Arc::default(),
+            circuits: Circuits::default(),
+            shared,
             upgrade,
             router,
             routes,
@@ -149,6 +157,11 @@ impl Solo {
         };
         solo.served(Time::ZERO);
         Ok(solo)
+    }
+
+    /// Which autonomous system an address belongs to: for the limits of a relay. By default nothing is known of that.
+    pub fn set_asns(&mut self, asns: AsnTable) {
+        self.asns = Arc::new(asns);
     }
 
     /// Who we are.
@@ -189,7 +202,9 @@ impl Solo {
     pub fn accepted(&mut self, now: Time, local: &Multiaddr, remote: &Multiaddr) -> Result<ConnectionId, Misuse> {
         let connection = self.fresh();
         self.insert(connection, Plan::Respond, None, remote);
-        let done = self.tell(now, Input::Incoming { connection, local: local.clone(), remote: remote.clone() });
+        let asn = remote.ip().and_then(|ip| self.asns.lookup(ip));
+        let (local, remote) = (local.clone(), remote.clone());
+        let done = self.tell(now, Input::Incoming { connection, local, remote, over: None, asn });
         self.undo(connection, done)
     }
 
@@ -287,7 +302,7 @@ impl Solo {
     /// When to call [`on_timeout`](Solo::on_timeout).
     pub fn deadline(&self) -> Time {
         let first = |timers: &BTreeSet<(Time, ConnectionId)>| timers.first().map_or(Time::NEVER, |(time, _)| *time);
-        self.host.deadline().min(first(&self.timers)).min(first(&self.closing))
+        self.host.deadline().min(first(&self.timers)).min(first(&self.closing)).min(self.circuits.deadline())
     }
 
     /// Lets time pass.
@@ -297,6 +312,7 @@ impl Solo {
         }
         self.now = now;
         self.host.on_timeout(now);
+        self.circuits.on_timeout(now);
         while let Some((time, connection)) = self.timers.first().copied()
             && time <= now
         {
@@ -326,6 +342,7 @@ impl Solo {
             + self.links.values().map(each).sum::<usize>()
             + (self.links.len() + self.timers.len() + self.closing.len() + self.due.len() + self.dials.len())
                 * size_of::<(Time, ConnectionId)>()
+            + self.circuits.memory_used()
             + self.actions.capacity() * size_of::<SoloAction>()
     }
 
@@ -379,8 +396,11 @@ impl Solo {
             if self.is_unpolled() {
                 return;
             }
-            let Some(connection) = self.due.pop_first() else { return };
-            self.run(connection);
+            match self.due.pop_first() {
+                Some(connection) => self.run(connection),
+                None if self.pump() => {}
+                None => return,
+            }
         }
     }
 
@@ -418,6 +438,7 @@ impl Solo {
                         self.hang_up(connection, why);
                     }
                 }
+                Some(LinkEvent::Stream(event)) if self.circuits.takes(connection, &event) => {}
                 Some(LinkEvent::Stream(event)) => {
                     self.actions.push_back(SoloAction::Event(SoloEvent::Stream { connection, event }));
                 }
@@ -442,7 +463,15 @@ impl Solo {
                 self.timers.insert((deadline, connection));
             }
         }
-        if !wire.tx.is_empty() && !core::mem::replace(&mut wire.sending, true) {
+        if wire.tx.is_empty() {
+            return;
+        }
+        if core::mem::replace(&mut wire.sending, true) {
+            return;
+        }
+        if self.circuits.carries(connection) {
+            self.circuits.wake(connection);
+        } else {
             self.actions.push_back(SoloAction::Send { connection });
         }
     }
@@ -458,7 +487,11 @@ impl Solo {
         if let Some(until) = wire.closing.take() {
             self.closing.remove(&(until, connection));
         }
-        self.actions.push_back(SoloAction::Close { connection, why });
+        if self.circuits.carries(connection) {
+            self.circuits.wake(connection);
+        } else {
+            self.actions.push_back(SoloAction::Close { connection, why });
+        }
         self.sweep(connection);
     }
 
@@ -512,6 +545,10 @@ impl Solo {
                 }
             }
             Action::Profile(profile) => self.seal(&profile),
+            Action::Carry(carry) => self.carry(*carry),
+            Action::Splice(splice) => self.splice(splice),
+            Action::Unsplice { circuit, why } => self.unsplice(circuit, why),
+            Action::Serve(_) => self.served(self.now),
             Action::Event(event) => self.actions.push_back(SoloAction::Event(SoloEvent::Host(event))),
         }
     }

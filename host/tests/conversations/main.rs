@@ -15,6 +15,7 @@ mod identify;
 mod pairs;
 mod ping;
 mod reconnect;
+mod relays;
 mod soak;
 #[path = "../support/solo_node.rs"]
 mod solo_node;

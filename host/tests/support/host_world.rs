@@ -187,7 +187,7 @@ impl World {
     fn incoming(&mut self, remote: Multiaddr) {
         let connection = ConnectionId(self.fresh());
         self.links.insert(connection, Link::default());
-        self.tell(Input::Incoming { connection, local: address(0), remote });
+        self.tell(Input::Incoming { connection, local: address(0), remote, over: None, asn: None });
     }
 
     fn wish(&mut self, peer: PeerId, how: u8) {

@@ -59,7 +59,7 @@ fn the_host_keeps_the_laws() {
         Step::Input(Input::Listen { listener: ListenerId(1), address: address(0) }),
         Step::Input(Input::Listening { listener: ListenerId(1), address: address(0) }),
         Step::Wait(second),
-        Step::Input(Input::Incoming { connection: c(1), local: address(0), remote: address(1) }),
+        Step::Input(Input::Incoming { connection: c(1), local: address(0), remote: address(1), over: None, asn: None }),
         report(1, established(1, Role::Responder)),
         report(1, Report::Identified(said(1, 1, &[PUSH], &[address(1)]))),
         report(1, stream(1, Direction::Inbound, None)),

@@ -109,7 +109,7 @@ impl World {
 
     fn incoming(&mut self, connection: u64, n: u8) -> Vec<Action> {
         let (local, remote) = (address(0), address(n));
-        self.tell(Input::Incoming { connection: c(connection), local, remote })
+        self.tell(Input::Incoming { connection: c(connection), local, remote, over: None, asn: None })
     }
 
     /// A peer has connected to us.

@@ -140,7 +140,7 @@ fn there_are_no_more_wishes_than_may_be() {
 fn a_stream_waits_for_a_connection_that_no_relay_limits_unless_the_caller_allows_it() {
     let relayed: Multiaddr = alloc::format!("/ip4/11.0.9.1/tcp/4001/p2p/{}/p2p-circuit", peer(9)).parse().unwrap();
     let mut world = World::new();
-    world.tell(Input::Incoming { connection: c(1), local: address(0), remote: relayed });
+    world.tell(Input::Incoming { connection: c(1), local: address(0), remote: relayed, over: None, asn: None });
     world.report(1, established(1, Role::Responder));
     let limited = OpenOptions { limited: true, ..OpenOptions::default() };
     assert_eq!(world.open(4, 1, limited), [order(1, asked(4))]);
@@ -154,7 +154,7 @@ fn a_stream_waits_for_a_connection_that_no_relay_limits_unless_the_caller_allows
 fn a_stream_that_waits_beside_a_limited_connection_does_not_outlive_it() {
     let relayed: Multiaddr = alloc::format!("/ip4/11.0.9.1/tcp/4001/p2p/{}/p2p-circuit", peer(9)).parse().unwrap();
     let mut world = World::new();
-    world.tell(Input::Incoming { connection: c(1), local: address(0), remote: relayed });
+    world.tell(Input::Incoming { connection: c(1), local: address(0), remote: relayed, over: None, asn: None });
     world.report(1, established(1, Role::Responder));
     world.open(5, 1, OpenOptions { dial: false, ..OpenOptions::default() });
     let actions = world.report(1, gone());

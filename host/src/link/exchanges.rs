@@ -1,0 +1,303 @@
+//! The streams on which one end asks and the other answers: hop and stop of relays, AutoNAT. No application sees them, unless
+//! they become circuits.
+//!
+//! ```text
+//!  asked by us        Asking -----Answer, told----> Closing          until the remote ends its side, or its time is over
+//!                                    '-----------> handed over: a circuit
+//!  asked by a remote  Responding --Request, told; the host decides; Reply--> Closing, or handed over
+//! ```
+
+use super::message::AskFault;
+use super::LinkConfig;
+use super::inside::Opener;
+use crate::AskNumber;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::{Buf, BytesMut};
+use core::time::Duration;
+use tidewire_core::{Keypair, Machine, Time};
+use tidewire_relay::exchange::{Answer, Ask, Asker, Context, Reply, Request, Responder, Service};
+use tidewire_upgrade::connection::Connection;
+use tidewire_upgrade::muxer::StreamId;
+
+/// What is done on a stream.
+#[derive(Debug)]
+enum Role {
+    /// The host has yet to say whether the remote may ask.
+    Waiting { service: Service, until: Time },
+    Asking { ask: AskNumber, asker: Box<Asker> },
+    Responding { responder: Box<Responder> },
+    /// All is said. What the remote still sends is of no use.
+    Closing { until: Time },
+}
+
+#[derive(Debug)]
+struct Exchange {
+    role: Role,
+    ours: bool,
+    rx: BytesMut,
+    /// What there was no room for yet.
+    out: BytesMut,
+    finished: bool,
+    ended: bool,
+}
+
+/// What came of letting a stream go on.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Nothing, for now.
+    Goes,
+    /// We were answered.
+    Answered(AskNumber, Result<Answer, AskFault>),
+    /// We are asked.
+    Asked(Request),
+    /// It is a circuit now, and no concern of ours; this came with the last message.
+    Circuit(BytesMut),
+    /// Both ends are done, or it was reset.
+    Over,
+}
+
+/// All of one link.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    all: BTreeMap<StreamId, Exchange>,
+    linger: Duration,
+}
+
+impl Exchanges {
+    pub(super) fn new(config: &LinkConfig) -> Self {
+        Exchanges { all: BTreeMap::new(), linger: config.write_timeout }
+    }
+
+    pub(super) fn has(&self, id: StreamId) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    /// Whether the remote may ask once more.
+    pub(super) fn has_room(&self, config: &LinkConfig) -> bool {
+        self.all.values().filter(|exchange| !exchange.ours).count() < config.max_exchanges
+    }
+
+    fn insert(&mut self, id: StreamId, role: Role, ours: bool, out: BytesMut) {
+        self.all.insert(id, Exchange { role, ours, rx: BytesMut::new(), out, finished: false, ended: false });
+    }
+
+    /// Asks, on a stream of ours.
+    pub(super) fn ask(
+        &mut self,
+        now: Time,
+        id: StreamId,
+        (ask, what): (AskNumber, &Ask),
+        context: &Context,
+        config: &LinkConfig,
+    ) {
+        let mut out = BytesMut::new();
+        let asker = Box::new(Asker::new(what, context, &config.relay, now, &mut out));
+        self.insert(id, Role::Asking { ask, asker }, true, out);
+    }
+
+    /// The remote wants to ask: nothing is read before [`admit`](Self::admit).
+    pub(super) fn wait(&mut self, now: Time, id: StreamId, service: Service, config: &LinkConfig) {
+        let until = now + config.relay.request;
+        self.insert(id, Role::Waiting { service, until }, false, BytesMut::new());
+    }
+
+    /// Listens to what the remote asks.
+    pub(super) fn admit(&mut self, now: Time, id: StreamId, context: &Context, config: &LinkConfig) {
+        if let Some(exchange) = self.all.get_mut(&id)
+            && let Role::Waiting { service, .. } = exchange.role
+        {
+            let responder = Box::new(Responder::new(service, context, &config.relay, now));
+            exchange.role = Role::Responding { responder };
+        }
+    }
+
+    /// Answers what the remote asked. Whatever does not fit what was asked is no answer: the stream is reset.
+    pub(super) fn reply(&mut self, now: Time, id: StreamId, reply: &Reply, keypair: &Keypair) -> bool {
+        let Some(Exchange { role: Role::Responding { responder, .. }, out, .. }) = self.all.get_mut(&id) else {
+            return true;
+        };
+        responder.reply(now, reply, Some(keypair), out).is_ok()
+    }
+
+    /// The stream on which this was asked, if it isn't answered.
+    pub(super) fn of_ask(&self, ask: AskNumber) -> Option<StreamId> {
+        let is = |exchange: &Exchange| matches!(exchange.role, Role::Asking { ask: known, .. } if known == ask);
+        self.all.iter().find(|(_, exchange)| is(exchange)).map(|(id, _)| *id)
+    }
+
+    /// A stream is gone. Says who opened it, and which question has no answer.
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<(Opener, Option<AskNumber>)> {
+        let exchange = self.all.remove(&id)?;
+        let opener = if exchange.ours { Opener::Us } else { Opener::Remote };
+        match exchange.role {
+            Role::Asking { ask, .. } => Some((opener, Some(ask))),
+            _ => Some((opener, None)),
+        }
+    }
+
+    /// The connection is over: the questions that have no answer.
+    pub(super) fn end(&mut self) -> Vec<AskNumber> {
+        let all = core::mem::take(&mut self.all);
+        let asked = all.into_values().filter_map(|exchange| match exchange.role {
+            Role::Asking { ask, .. } => Some(ask),
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    /// Lets a stream go as far as its bytes, the room to write and the time allow.
+    pub(super) fn advance(&mut self, now: Time, id: StreamId, connection: &mut Connection, tx: &mut BytesMut) -> Step {
+        let until = now + self.linger;
+        let Some(exchange) = self.all.get_mut(&id) else { return Step::Goes };
+        let step = exchange.run(now, id, connection, tx, until);
+        if matches!(step, Step::Circuit(_) | Step::Over) {
+            self.all.remove(&id);
+        }
+        step
+    }
+
+    pub(super) fn expired(&self, now: Time) -> Vec<StreamId> {
+        self.all.iter().filter(|(_, exchange)| exchange.deadline() <= now).map(|(id, _)| *id).collect()
+    }
+
+    /// A link has few such streams: a walk over them is O(1).
+    pub(super) fn deadline(&self) -> Time {
+        self.all.values().map(Exchange::deadline).min().unwrap_or(Time::NEVER)
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        let each = |exchange: &Exchange| {
+            let machine = match &exchange.role {
+                Role::Asking { asker, .. } => size_of::<Asker>() + asker.memory_used(),
+                Role::Responding { responder, .. } => size_of::<Responder>() + responder.memory_used(),
+                Role::Waiting { .. } | Role::Closing { .. } => 0,
+            };
+            size_of::<(StreamId, Exchange)>() + exchange.rx.capacity() + exchange.out.capacity() + machine
+        };
+        self.all.values().map(each).sum()
+    }
+}
+
+impl Exchange {
+    fn deadline(&self) -> Time {
+        match &self.role {
+            Role::Asking { asker, .. } => asker.deadline(),
+            Role::Responding { responder, .. } => responder.deadline(),
+            Role::Waiting { until, .. } | Role::Closing { until } => *until,
+        }
+    }
+
+    fn run(&mut self, now: Time, id: StreamId, connection: &mut Connection, tx: &mut BytesMut, until: Time) -> Step {
+        loop {
+            self.write(id, connection, tx);
+            if self.is_circuit() {
+                // The last message goes before the circuit's first byte.
+                return if self.out.is_empty() { Step::Circuit(core::mem::take(&mut self.rx)) } else { Step::Goes };
+            }
+            let read = self.wants_more() && self.read(id, connection, tx);
+            let Exchange { role, rx, out, ended, .. } = self;
+            let step = match role {
+                Role::Waiting { until, .. } => {
+                    if now < *until {
+                        return Step::Goes;
+                    }
+                    self.leave(id, connection, tx);
+                    return Step::Over;
+                }
+                Role::Asking { ask, asker } => {
+                    let ask = *ask;
+                    match asker.advance_or_end(now, rx, out, *ended) {
+                        Ok(None) => None,
+                        Ok(Some(answer)) => {
+                            if !asker.is_circuit() && asker.is_over() {
+                                self.role = Role::Closing { until };
+                            }
+                            Some(Step::Answered(ask, Ok(answer)))
+                        }
+                        Err(error) => {
+                            self.role = Role::Closing { until: now };
+                            Some(Step::Answered(ask, Err(AskFault::Answer(error))))
+                        }
+                    }
+                }
+                Role::Responding { responder } => match responder.advance_or_end(now, rx, out, *ended) {
+                    Ok(Some(request)) => Some(Step::Asked(request)),
+                    Ok(None) if responder.is_over() => {
+                        self.role = Role::Closing { until };
+                        continue;
+                    }
+                    Ok(None) => None,
+                    // The refusal is in `out`.
+                    Err(_) => {
+                        self.role = Role::Closing { until };
+                        continue;
+                    }
+                },
+                Role::Closing { until } => {
+                    rx.clear();
+                    if (*ended && self.finished) || *until <= now {
+                        self.leave(id, connection, tx);
+                        return Step::Over;
+                    }
+                    None
+                }
+            };
+            if let Some(step) = step {
+                return step;
+            }
+            if !read {
+                return Step::Goes;
+            }
+        }
+    }
+
+    fn is_circuit(&self) -> bool {
+        match &self.role {
+            Role::Asking { asker, .. } => asker.is_circuit(),
+            Role::Responding { responder, .. } => responder.is_circuit(),
+            Role::Waiting { .. } | Role::Closing { .. } => false,
+        }
+    }
+
+    /// What comes while the host decides is not read: it may be the circuit's.
+    fn wants_more(&self) -> bool {
+        !self.ended
+            && match &self.role {
+                Role::Waiting { .. } => false,
+                Role::Responding { responder } => responder.wants_more(),
+                Role::Asking { .. } | Role::Closing { .. } => true,
+            }
+    }
+
+    /// Whether something came, the end too.
+    fn read(&mut self, id: StreamId, connection: &mut Connection, tx: &mut BytesMut) -> bool {
+        match connection.read(id, tx) {
+            Ok(Some(piece)) => self.rx.extend_from_slice(&piece),
+            Ok(None) => self.ended = true,
+            Err(_) => return false,
+        }
+        true
+    }
+
+    fn write(&mut self, id: StreamId, connection: &mut Connection, tx: &mut BytesMut) {
+        while !self.out.is_empty() {
+            match connection.write(id, &self.out, tx) {
+                Ok(count) if count > 0 => self.out.advance(count),
+                _ => return,
+            }
+        }
+        self.out = BytesMut::new();
+        if matches!(self.role, Role::Closing { .. }) && !self.finished {
+            self.finished = connection.finish(id, tx).is_ok();
+        }
+    }
+
+    /// In an orderly way if the remote ended its side too and all was written, else at once.
+    fn leave(&mut self, id: StreamId, connection: &mut Connection, tx: &mut BytesMut) {
+        if !(self.ended && self.finished && self.out.is_empty()) {
+            connection.reset(id, super::code::NORMAL, tx).ok();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Circuits that end here: connections whose transport is a stream to a relay.
+
+use super::key;
+use crate::machine::Host;
+use crate::{ConnectionId, DialId, StreamId};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use tidewire_core::Multiaddr;
+use tidewire_relay::{Limit, StreamKey};
+
+/// Those of a host, by the streams that they are made of.
+#[derive(Debug, Default)]
+pub(super) struct Circuits {
+    all: BTreeMap<StreamKey, End>,
+    /// The connections that are made of them.
+    uppers: BTreeMap<ConnectionId, StreamKey>,
+    dials: BTreeMap<DialId, StreamKey>,
+    /// Dials that the relay's client works at, and where they lead.
+    dialing: BTreeMap<DialId, Multiaddr>,
+}
+
+/// A circuit's end.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub(super) limit: Limit,
+    /// The connection that is made of it.
+    pub(super) upper: Option<ConnectionId>,
+}
+
+impl Circuits {
+    /// A circuit is there. It becomes a connection once the driver says so.
+    pub(super) fn insert(&mut self, stream: StreamKey, limit: Limit, dial: Option<DialId>) {
+        if let Some(dial) = dial {
+            self.dials.insert(dial, stream);
+        }
+        self.all.insert(stream, End { limit, upper: None });
+    }
+
+    /// A connection is made of it. False: there is no such circuit.
+    pub(super) fn carried(&mut self, connection: ConnectionId, stream: StreamKey) -> bool {
+        let Some(end) = self.all.get_mut(&stream) else { return false };
+        end.upper = Some(connection);
+        self.uppers.insert(connection, stream);
+        true
+    }
+
+    /// The same, of a dial.
+    pub(super) fn dialed(&mut self, connection: ConnectionId, dial: DialId) {
+        if let Some(stream) = self.dials.remove(&dial) {
+            self.carried(connection, stream);
+        }
+    }
+
+    /// The relay's client works at a dial.
+    pub(super) fn dialing(&mut self, dial: DialId, address: Multiaddr) {
+        self.dialing.insert(dial, address);
+    }
+
+    /// It does no more. Where it leads.
+    pub(super) fn undial(&mut self, dial: DialId) -> Option<Multiaddr> {
+        self.dialing.remove(&dial)
+    }
+
+    /// What limits a connection that is made of a circuit.
+    pub(super) fn limit(&self, connection: ConnectionId) -> Option<Limit> {
+        self.uppers.get(&connection).and_then(|stream| self.all.get(stream)).map(|end| end.limit)
+    }
+
+    /// A circuit's stream is over.
+    pub(super) fn remove(&mut self, stream: StreamKey) -> Option<End> {
+        let end = self.all.remove(&stream)?;
+        if let Some(upper) = end.upper {
+            self.uppers.remove(&upper);
+        }
+        Some(end)
+    }
+
+    /// A connection is gone: as what circuits go over, and as one that was made of a circuit.
+    pub(super) fn closed(&mut self, connection: ConnectionId) {
+        self.uppers.remove(&connection);
+        let range = key(connection, StreamId(0))..=key(connection, StreamId(u64::MAX));
+        let over: Vec<StreamKey> = self.all.range(range).map(|(stream, _)| *stream).collect();
+        for stream in over {
+            self.remove(stream);
+        }
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.all.len() * (size_of::<(StreamKey, End)>() + size_of::<(ConnectionId, StreamKey)>())
+    }
+}
+
+impl Host {
+    /// Where an incoming connection is from, beside its address: of a circuit that was asked of us, of which network.
+    pub(in crate::machine) fn arrived(
+        &mut self,
+        connection: ConnectionId,
+        over: Option<(ConnectionId, StreamId)>,
+        asn: Option<u32>,
+    ) {
+        if let Some((lower, stream)) = over {
+            self.relaying.circuits.carried(connection, key(lower, stream));
+        }
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.asn = asn;
+        }
+    }
+
+    /// A connection is made of a circuit that we asked for, if this dial was of one.
+    pub(in crate::machine) fn carried_dial(&mut self, connection: ConnectionId, dial: DialId) {
+        self.relaying.circuits.dialed(connection, dial);
+    }
+
+    /// Whether a relayed connection has limits. One whose circuit ended already is as good as limited.
+    pub(in crate::machine) fn is_limited(&self, connection: ConnectionId) -> bool {
+        self.relaying.circuits.limit(connection).is_none_or(|limit| !limit.is_unlimited())
+    }
+}

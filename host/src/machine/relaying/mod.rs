@@ -1,0 +1,295 @@
+//! Relays: what the machines of `tidewire-relay` decide, carried out by links and by the driver.
+//!
+//! ```text
+//!   a remote asks:  link: Asked --> Server, Client --> Order::Reply
+//!   we ask:         Server, Client --> Order::Ask --> link: Answered --> Server, Client
+//!   circuits:       Server --> Action::Splice: the driver pumps between two streams
+//!                   Client --> Action::Carry:  the driver makes a transport of one, and says Dialed or Incoming
+//! ```
+
+mod circuits;
+mod client;
+mod server;
+
+use super::Host;
+use crate::link::{AskFault, Order};
+use crate::{Action, AskNumber, Config, ConnectionId, Direction, ListenerId, RequestId, StreamId};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use circuits::Circuits;
+use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
+use tidewire_relay::client::Client;
+use tidewire_relay::exchange::{Answer, Ask, Request, Service};
+use tidewire_relay::server::Server;
+use tidewire_relay::{self as relay, AskId, StreamKey};
+
+/// Who wants to know the answer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Server,
+    Client,
+}
+
+/// Who wants a reservation with a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    /// The application.
+    Application,
+    /// A listener of an address through the relay.
+    Listener(ListenerId),
+}
+
+impl Holder {
+    const FIRST: Holder = Holder::Application;
+    const LAST: Holder = Holder::Listener(ListenerId(u64::MAX));
+}
+
+/// A listener at a relay.
+#[derive(Clone, Debug)]
+struct Listen {
+    relay: PeerId,
+    addresses: Vec<Multiaddr>,
+}
+
+/// All of a host.
+pub(super) struct Relaying {
+    server: Option<Box<Server>>,
+    client: Box<Client>,
+    /// Wishes to be connected to relays.
+    requests: BTreeMap<RequestId, PeerId>,
+    holders: BTreeSet<(PeerId, Holder)>,
+    listens: BTreeMap<ListenerId, Listen>,
+    circuits: Circuits,
+    asks: Asks,
+    /// Streams on which a remote asked, until they are over.
+    asked: BTreeSet<StreamKey>,
+    services: Vec<Service>,
+}
+
+/// Questions that are not answered yet.
+#[derive(Debug, Default)]
+struct Asks {
+    next: u64,
+    all: BTreeMap<AskNumber, (ConnectionId, Part, AskId)>,
+    by_part: BTreeMap<(Part, AskId), AskNumber>,
+}
+
+impl Asks {
+    fn insert(&mut self, connection: ConnectionId, part: Part, id: AskId) -> AskNumber {
+        let ask = AskNumber(self.next);
+        self.next = self.next.saturating_add(1);
+        self.all.insert(ask, (connection, part, id));
+        self.by_part.insert((part, id), ask);
+        ask
+    }
+
+    fn remove(&mut self, ask: AskNumber) -> Option<(ConnectionId, Part, AskId)> {
+        let entry = self.all.remove(&ask)?;
+        self.by_part.remove(&(entry.1, entry.2));
+        Some(entry)
+    }
+}
+
+impl Relaying {
+    pub(super) fn new(config: &Config, local: PeerId, seed: &Seed, epoch: UnixTime) -> Self {
+        let server = config.relay.server.clone().map(|config| {
+            let mut server = Server::new(config, local, &seed.derive("host relay", 0));
+            let _ = server.handle(Time::ZERO, relay::server::Input::Clock { unix: epoch });
+            Box::new(server)
+        });
+        let mut client = Client::new(config.relay.client.clone(), local, &seed.derive("host relay client", 0));
+        let _ = client.handle(Time::ZERO, relay::client::Input::Clock { unix: epoch });
+        Relaying {
+            server,
+            client: Box::new(client),
+            requests: BTreeMap::new(),
+            holders: BTreeSet::new(),
+            listens: BTreeMap::new(),
+            circuits: Circuits::default(),
+            asks: Asks::default(),
+            asked: BTreeSet::new(),
+            // Circuits may come to anybody who has a reservation.
+            services: alloc::vec![Service::Stop],
+        }
+    }
+
+    /// The request for a connection to this relay is not wanted any more.
+    fn unrequest(&mut self, relay: PeerId) -> Option<RequestId> {
+        let request = self.requests.iter().find(|(_, known)| **known == relay).map(|(request, _)| *request)?;
+        self.requests.remove(&request);
+        Some(request)
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.server.as_ref().map_or(Time::NEVER, |server| server.deadline()).min(self.client.deadline())
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        let server = self.server.as_ref().map_or(0, |server| size_of::<Server>() + server.memory_used());
+        server
+            + size_of::<Client>()
+            + self.client.memory_used()
+            + self.circuits.memory_used()
+            + self.asks.all.len() * (size_of::<(AskNumber, ConnectionId, Part, AskId)>() * 2)
+            + self.asked.len() * size_of::<StreamKey>()
+    }
+}
+
+/// A connection as the relay's machines name it.
+fn named(connection: ConnectionId) -> relay::ConnectionId {
+    relay::ConnectionId(connection.0)
+}
+
+/// A stream as the relay's machines name it.
+fn key(connection: ConnectionId, stream: StreamId) -> StreamKey {
+    StreamKey { connection: named(connection), stream: stream.0 }
+}
+
+/// A connection as the host names it.
+fn connection_of(connection: relay::ConnectionId) -> ConnectionId {
+    ConnectionId(connection.0)
+}
+
+/// A stream as the host names it.
+fn stream_of(key: StreamKey) -> (ConnectionId, StreamId) {
+    (connection_of(key.connection), StreamId(key.stream))
+}
+
+impl Host {
+    /// The services of relays and of AutoNAT that links are to serve: from the beginning, and after each
+    /// [`Action::Serve`].
+    pub fn services(&self) -> &[Service] {
+        &self.relaying.services
+    }
+
+    /// Time for the relay's machines.
+    pub(super) fn relaying_timeout(&mut self) {
+        let now = self.now;
+        if let Some(server) = &mut self.relaying.server {
+            server.on_timeout(now);
+        }
+        self.relaying.client.on_timeout(now);
+    }
+
+    /// Carries out what they want. Whether there was something.
+    pub(super) fn drain_relaying(&mut self) -> bool {
+        let mut any = false;
+        while let Some(action) = self.relaying.server.as_mut().and_then(|server| server.poll()) {
+            any = true;
+            self.on_server(action);
+        }
+        while let Some(action) = self.relaying.client.poll() {
+            any = true;
+            self.on_client(action);
+        }
+        any
+    }
+
+    /// A connection was let in.
+    pub(super) fn relaying_connected(&mut self, connection: ConnectionId, peer: PeerId) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        let (remote, asn) = (entry.remote.clone(), entry.asn);
+        let (relayed, dialed) = (remote.is_relayed(), entry.direction == Direction::Outbound);
+        self.client_connected(connection, peer, &remote, dialed);
+        self.tell_server(relay::server::Input::Connected {
+            connection: named(connection),
+            peer,
+            remote: &remote,
+            relayed,
+            asn,
+        });
+    }
+
+    /// A connection is gone, whether or not it was let in.
+    pub(super) fn relaying_closed(&mut self, connection: ConnectionId) {
+        let of_connection = StreamKey { connection: named(connection), stream: 0 }
+            ..=StreamKey { connection: named(connection), stream: u64::MAX };
+        let streams: Vec<StreamKey> = self.relaying.asked.range(of_connection).copied().collect();
+        for stream in streams {
+            self.relaying.asked.remove(&stream);
+        }
+        self.relaying.circuits.closed(connection);
+        self.tell_server(relay::server::Input::Disconnected { connection: named(connection) });
+        self.tell_client(relay::client::Input::Disconnected { connection: named(connection) });
+    }
+
+    /// A remote asks something.
+    pub(super) fn asked(&mut self, connection: ConnectionId, stream: StreamId, request: Request) {
+        let key = key(connection, stream);
+        self.relaying.asked.insert(key);
+        match request {
+            Request::Reserve => {
+                // The holder is told where we are now.
+                self.refresh();
+                self.tell_server(relay::server::Input::Reserve { stream: key });
+            }
+            Request::Connect { destination } => {
+                self.tell_server(relay::server::Input::Connect { stream: key, destination });
+            }
+            Request::Stop { source, limit } => {
+                self.tell_client(relay::client::Input::StopRequested { stream: key, source, limit });
+            }
+            _ => {}
+        }
+    }
+
+    /// A stream is over: perhaps one on which a remote waits for our answer.
+    pub(super) fn relaying_stream_closed(&mut self, connection: ConnectionId, stream: StreamId) {
+        let key = key(connection, stream);
+        if self.relaying.asked.remove(&key) {
+            self.tell_server(relay::server::Input::RequesterGone { stream: key });
+            self.tell_client(relay::client::Input::RequesterGone { stream: key });
+        }
+    }
+
+    /// Asks something.
+    fn ask(&mut self, part: Part, id: AskId, connection: ConnectionId, what: Ask) {
+        let ask = self.relaying.asks.insert(connection, part, id);
+        self.act(Action::Order { connection, order: Order::Ask { ask, what } });
+    }
+
+    /// Nobody waits for the answer any more.
+    fn unask(&mut self, part: Part, id: AskId) {
+        if let Some(ask) = self.relaying.asks.by_part.get(&(part, id)).copied()
+            && let Some((connection, ..)) = self.relaying.asks.remove(ask)
+        {
+            self.act(Action::Order { connection, order: Order::Unask { ask } });
+        }
+    }
+
+    /// What came of a question.
+    pub(super) fn answered(
+        &mut self,
+        connection: ConnectionId,
+        ask: AskNumber,
+        stream: Option<StreamId>,
+        answer: Result<Box<Answer>, Box<AskFault>>,
+    ) {
+        let Some((on, part, id)) = self.relaying.asks.remove(ask).filter(|(on, ..)| *on == connection) else {
+            return;
+        };
+        let stream = stream.map(|stream| key(on, stream));
+        match part {
+            Part::Server => self.stop_answered(id, stream, answer),
+            Part::Client => self.client_answered(id, stream, &answer),
+        }
+    }
+
+    /// Which services links serve from here on.
+    fn serve(&mut self, service: Service, on: bool) {
+        let services = &mut self.relaying.services;
+        let known = services.contains(&service);
+        if known == on {
+            return;
+        }
+        if on {
+            services.push(service);
+            services.sort_unstable();
+        } else {
+            services.retain(|known| *known != service);
+        }
+        let services = services.clone();
+        self.act(Action::Serve(services));
+    }
+}
