@@ -23,7 +23,7 @@ use tidewire_core::Time;
 const MAX_RX: usize = 128 * 1024;
 
 /// Drives a connection over a stream to its end. Dropped before that, the connection breaks.
-pub struct Carrier {
+pub(crate) struct Carrier {
     hub: Arc<Hub>,
     line: Arc<Line>,
     watch: Watch,
@@ -51,7 +51,7 @@ enum State {
 
 impl Carrier {
     /// Carries `line` over `stream`. A closed connection may take `close_timeout` to send what is left.
-    pub fn new(hub: Arc<Hub>, line: Arc<Line>, stream: Stream, close_timeout: Duration) -> Carrier {
+    pub(crate) fn new(hub: Arc<Hub>, line: Arc<Line>, stream: Stream, close_timeout: Duration) -> Carrier {
         let watch = hub.watch(line.connection());
         Carrier {
             hub,
@@ -71,7 +71,7 @@ impl Carrier {
     }
 
     /// Everything that can be done now. `None`: it is over. Else call again when `waker` was woken, and at this time.
-    pub fn poll(&mut self, waker: &Waker) -> Option<Time> {
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Option<Time> {
         loop {
             let deadline = match self.state {
                 State::Running => match self.turn(waker) {
@@ -83,6 +83,7 @@ impl Carrier {
             };
             let wrote = self.write(waker);
             let read = self.read(waker);
+            let waits = read.is_pending();
             match (read, self.state) {
                 (Poll::Ready(Err(error)), State::Running) => {
                     self.line.broken(&self.hub, &error.to_string());
@@ -94,7 +95,7 @@ impl Carrier {
                     let finished = self.stream.as_mut().is_none_or(|stream| stream.finish().is_err());
                     if finished || self.ended {
                         self.state = State::Done;
-                    } else if read.is_pending() {
+                    } else if waits {
                         return Some(deadline);
                     }
                 }

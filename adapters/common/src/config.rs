@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidewire_core::PeerId;
 use tidewire_host::link::LinkConfig;
 use tidewire_host::{Config, ConnectionId, OpenFailure};
+use tidewire_relay::server::AsnTable;
 use tidewire_upgrade::pipeline;
 
 /// How a node behaves: every number that may be turned.
@@ -18,6 +19,8 @@ pub struct NodeConfig {
     pub link: LinkConfig,
     /// How connections are upgraded.
     pub upgrade: pipeline::Config,
+    /// Which autonomous system an address belongs to, for the limits of a relay. Default: nothing is known of that.
+    pub asns: AsnTable,
     /// How long a closed connection may take to send what is left, and to hear that the remote closed too. Default 2 s.
     pub close_timeout: Duration,
     /// Time for a request with its answer, or for sending a whole message. Default 60 s.
@@ -39,6 +42,7 @@ impl Default for NodeConfig {
             host: Config::default(),
             link: LinkConfig::default(),
             upgrade: pipeline::Config::default(),
+            asns: AsnTable::default(),
             close_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(60),
             max_incoming: 256,
@@ -102,6 +106,7 @@ impl NodeConfig {
             host: self.host,
             link: self.link,
             upgrade: self.upgrade,
+            asns: self.asns,
             #[cfg(feature = "record")]
             record: self.record,
         }

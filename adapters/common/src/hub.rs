@@ -10,6 +10,7 @@
 use crate::audience::Audience;
 use crate::buffer::{Pool, lock};
 use crate::calls::Calls;
+use crate::circuits::{Circuit, Circuits};
 use crate::clock::Clock;
 use crate::counters::{Counters, Traffic};
 use crate::hooks::{Observed, Observer, PANICKED, Watch, guarded};
@@ -19,7 +20,7 @@ use crate::stream::Stream;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use tidewire_connmgr::By;
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, Seed, Time};
@@ -27,11 +28,13 @@ use tidewire_host::identify::{Card, CardError, Profile};
 use tidewire_host::link::{Fault, Link, LinkConfig, LinkSetup, LinkShared, Report, Routes};
 use tidewire_host::{Action, Config, ConnectionId, DialId, Host, Input, ListenerId, Misuse, OpenId};
 use tidewire_multistream::{Protocol, RouteId, Router};
+use tidewire_relay::exchange::Service;
+use tidewire_relay::server::AsnTable;
 use tidewire_upgrade::connection;
 use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
 
 /// For a driver's main task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Job {
     /// Listen there, then say [`Hub::listening`] or [`Hub::not_listening`].
@@ -62,6 +65,8 @@ pub enum Job {
         /// Which.
         dial: DialId,
     },
+    /// Run this until it is over: [`Works::task`](crate::Works::task).
+    Circuit(Circuit),
     /// The next call of [`Hub::on_timeout`] is due earlier than it said.
     Hurry,
     /// The node is shut down, and no job comes any more.
@@ -78,6 +83,8 @@ pub struct HubConfig {
     pub link: LinkConfig,
     /// How connections are upgraded.
     pub upgrade: pipeline::Config,
+    /// Which autonomous system an address belongs to, for the limits of a relay. Default: nothing is known of that.
+    pub asns: AsnTable,
     /// Record what the host is told: see [`Hub::recorder`]. Default: no.
     #[cfg(feature = "record")]
     pub record: Option<tidewire_host::record::RecordConfig>,
@@ -100,6 +107,7 @@ pub struct Hub {
     keypair: Keypair,
     shared: LinkShared,
     base: connection::Config,
+    asns: AsnTable,
     clock: Clock,
     pool: Arc<Pool>,
     traffic: Arc<Traffic>,
@@ -116,6 +124,9 @@ pub(crate) struct Inner {
     routes: Routes,
     card: Arc<Card>,
     mailboxes: BTreeMap<ConnectionId, Arc<Mailbox>>,
+    /// For streams that the host wants to be circuits.
+    pub(crate) lines: BTreeMap<ConnectionId, Weak<Line>>,
+    pub(crate) circuits: Circuits,
     /// Numbers of all that is named here.
     next: u64,
     /// When the main task calls in any case.
@@ -142,7 +153,7 @@ impl Hub {
         let (clock, epoch) = Clock::start();
         let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), config.upgrade.clone())?;
         let router = Router::new();
-        let routes = Routes::new(&router, &config.upgrade.connection);
+        let routes = Routes::new(&router, &[Service::Stop], &config.upgrade.connection);
         let mut profile = Profile::default();
         profile.agent = config.host.agent.clone();
         profile.protocol_version = config.host.protocol_version.clone();
@@ -161,6 +172,8 @@ impl Hub {
             routes,
             card: Arc::new(Card::new(&keypair, &profile)?),
             mailboxes: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            circuits: Circuits::default(),
             next: 0,
             alarm: Time::NEVER,
             calls: Calls::default(),
@@ -168,8 +181,9 @@ impl Hub {
             panicked: false,
         };
         let hub = Hub {
-            shared: LinkShared::new(upgrader, seed.derive("links", 0), config.link),
+            shared: LinkShared::new(upgrader, keypair.clone(), seed.derive("links", 0), config.link),
             base: config.upgrade.connection,
+            asns: config.asns,
             keypair,
             clock,
             pool: Arc::default(),
@@ -247,7 +261,8 @@ impl Hub {
     /// Of the driver: a listener got a connection, with these ends. `None`: it is not welcome, close it.
     pub fn accepted(&self, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
         let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
-        self.begin(Plan::Respond, None, remote.clone(), |connection| Input::Incoming { connection, local, remote })
+        let asn = remote.ip().and_then(|ip| self.asns.lookup(ip));
+        self.begin(Plan::Respond, None, remote.clone(), |connection| Input::Incoming { connection, local, remote, over: None, asn })
     }
 
     /// Of the driver: a dial is connected, with these ends. `None`: it was aborted meanwhile, close it.
@@ -278,7 +293,7 @@ impl Hub {
                 // A report is never misuse.
                 let _ = hub.handle(inner, Input::Report { connection, report });
                 if ended {
-                    inner.mailboxes.remove(&connection);
+                    inner.forget(connection);
                 }
             }
         });
@@ -307,7 +322,7 @@ impl Hub {
     }
 
     pub(crate) fn served(&self, inner: &mut Inner) {
-        inner.routes = Routes::new(&inner.router, &self.base);
+        inner.routes = Routes::new(&inner.router, inner.host.services(), &self.base);
         inner.mailboxes.values().for_each(|mailbox| mailbox.push(Mail::Routes(inner.routes.clone())));
         let names = inner.routes.names();
         // Names are no misuse.
@@ -321,29 +336,41 @@ impl Hub {
         remote: Multiaddr,
         input: impl FnOnce(ConnectionId) -> Input,
     ) -> Option<Arc<Line>> {
-        self.act(|hub, inner| {
-            let connection = ConnectionId(inner.fresh());
-            let mailbox = Arc::new(Mailbox::default());
-            inner.mailboxes.insert(connection, mailbox.clone());
-            let (routes, card) = (inner.routes.clone(), inner.card.clone());
-            inner.panicked = false;
-            if hub.handle(inner, input(connection)).is_err() || mailbox.is_refused() {
-                inner.mailboxes.remove(&connection);
-                return None;
-            }
-            let setup = LinkSetup { connection, plan, expected, remote: remote.clone(), routes, card };
-            let link = Link::new(&hub.shared, setup);
-            let watch = hub.watch(connection);
-            let unharmed = !std::mem::take(&mut inner.panicked);
-            if unharmed && watch.tell(|| Observed::Connected(remote.clone())) {
-                return Some(Line::new(link, (connection, remote), mailbox, (hub.clock, hub.pool.clone(), watch)));
-            }
-            crate::log::hook_panicked(connection, expected, &remote);
-            inner.mailboxes.remove(&connection);
-            let report = Report::Ended { by: By::Local, fault: Fault::Transport, why: PANICKED.into() };
-            let _ = hub.handle(inner, Input::Report { connection, report });
-            None
-        })
+        self.act(|hub, inner| hub.begin_locked(inner, plan, expected, remote, input))
+    }
+
+    pub(crate) fn begin_locked(
+        &self,
+        inner: &mut Inner,
+        plan: Plan,
+        expected: Option<PeerId>,
+        remote: Multiaddr,
+        input: impl FnOnce(ConnectionId) -> Input,
+    ) -> Option<Arc<Line>> {
+        let connection = ConnectionId(inner.fresh());
+        let mailbox = Arc::new(Mailbox::default());
+        inner.mailboxes.insert(connection, mailbox.clone());
+        let (routes, card) = (inner.routes.clone(), inner.card.clone());
+        inner.panicked = false;
+        if self.handle(inner, input(connection)).is_err() || mailbox.is_refused() {
+            inner.forget(connection);
+            return None;
+        }
+        let setup = LinkSetup { connection, plan, expected, remote: remote.clone(), routes, card };
+        let link = Link::new(&self.shared, setup);
+        let watch = self.watch(connection);
+        let unharmed = !std::mem::take(&mut inner.panicked);
+        if unharmed && watch.tell(|| Observed::Connected(remote.clone())) {
+            let shared = (self.clock, self.pool.clone(), watch);
+            let line = Line::new(link, (connection, remote), mailbox, shared);
+            inner.lines.insert(connection, Arc::downgrade(&line));
+            return Some(line);
+        }
+        crate::log::hook_panicked(connection, expected, &remote);
+        inner.forget(connection);
+        let report = Report::Ended { by: By::Local, fault: Fault::Transport, why: PANICKED.into() };
+        let _ = self.handle(inner, Input::Report { connection, report });
+        None
     }
 
     /// Does what the host says.
@@ -361,7 +388,7 @@ impl Hub {
                 // The line was made when the socket came.
                 Action::Accept { .. } => {}
                 Action::Refuse { connection, .. } => {
-                    if let Some(mailbox) = inner.mailboxes.remove(&connection) {
+                    if let Some(mailbox) = inner.forget(connection) {
                         mailbox.push(Mail::Refuse);
                     }
                 }
@@ -370,6 +397,10 @@ impl Hub {
                         mailbox.push(Mail::Order(order));
                     }
                 }
+                Action::Carry(carry) => self.carry(inner, *carry),
+                Action::Splice(splice) => self.splice(inner, splice),
+                Action::Unsplice { circuit, why } => Hub::unsplice(inner, circuit, why),
+                Action::Serve(_) => self.served(inner),
                 Action::Profile(profile) => {
                     // What there is no room for is left out; the texts were checked when the hub was made.
                     let Ok(card) = Card::new(&self.keypair, &profile) else { continue };
@@ -394,6 +425,12 @@ impl Hub {
 }
 
 impl Inner {
+    /// A connection is over.
+    fn forget(&mut self, connection: ConnectionId) -> Option<Arc<Mailbox>> {
+        self.lines.remove(&connection);
+        self.mailboxes.remove(&connection)
+    }
+
     pub(crate) fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next

@@ -6,6 +6,7 @@
 //! A slow receiver slows the sender: nothing more is read of a stream while its last piece waits to be written. It knows no
 //! runtime: whoever drives it calls [`Pump::poll`] when its waker was woken, and when its time has come.
 
+use crate::circuits::Gate;
 use crate::hub::Hub;
 use crate::stream::Stream;
 use bytes::{Buf, BytesMut};
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use tidewire_core::{EventMachine, Time};
-use tidewire_host::Input;
 use tidewire_relay::server::{CircuitEnd, Way};
 use tidewire_relay::splice::{Ended, Splice};
 use tidewire_relay::{CircuitId, Limit};
@@ -26,7 +26,7 @@ const MAX_PIECES: usize = 32;
 const TELL: Duration = Duration::from_secs(1);
 
 /// Relays one circuit. Dropped before its end, both streams are reset.
-pub struct Pump {
+pub(crate) struct Pump {
     hub: Arc<Hub>,
     circuit: CircuitId,
     splice: Splice,
@@ -34,6 +34,8 @@ pub struct Pump {
     destination: Stream,
     forward: Lane,
     backward: Lane,
+    /// Through which the host ends it.
+    gate: Arc<Gate>,
     /// When the host was told last of what went.
     told: Time,
     closed: bool,
@@ -65,18 +67,27 @@ enum Side {
 }
 
 impl Pump {
-    pub(crate) fn new(hub: Arc<Hub>, circuit: CircuitId, limit: &Limit, source: Stream, destination: Stream) -> Pump {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        circuit: CircuitId,
+        limit: &Limit,
+        (source, destination): (Stream, Stream),
+        gate: Arc<Gate>,
+    ) -> Pump {
         let now = hub.clock().now();
         let splice = Splice::new(limit, now);
         let (forward, backward) = (Lane::default(), Lane::default());
-        Pump { hub, circuit, splice, source, destination, forward, backward, told: now, closed: false }
+        Pump { hub, circuit, splice, source, destination, forward, backward, gate, told: now, closed: false }
     }
 
     /// Everything that can be done now. `None`: it is over, and the host was told. Else call again when `waker` was woken, and
     /// at this time.
-    pub fn poll(&mut self, waker: &Waker) -> Option<Time> {
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Option<Time> {
         let now = self.hub.clock().now();
         self.splice.tick(now);
+        if let Some(why) = self.gate.closed(waker) {
+            self.splice.close(why);
+        }
         for way in [Way::Forward, Way::Backward] {
             self.run(way, waker);
         }
@@ -90,11 +101,6 @@ impl Pump {
                 Some(self.splice.deadline())
             }
         }
-    }
-
-    /// The host wants it to end.
-    pub fn close(&mut self, why: CircuitEnd) {
-        self.splice.close(why);
     }
 
     fn run(&mut self, way: Way, waker: &Waker) {
@@ -131,8 +137,7 @@ impl Pump {
 
     fn say(&self, end: Option<CircuitEnd>) {
         let (forward, backward) = (self.splice.bytes(Way::Forward), self.splice.bytes(Way::Backward));
-        // A circuit that the host has forgotten is of no matter to it.
-        let _ = self.hub.tell(Input::Spliced { circuit: self.circuit, end, forward, backward });
+        self.hub.spliced(self.circuit, end, forward, backward);
     }
 
     fn end(&mut self, ended: Ended) {

@@ -189,6 +189,13 @@ pub fn gather(all: &mut BytesMut, piece: &[u8], max: usize) -> io::Result<()> {
     Ok(())
 }
 
+impl Stream {
+    /// It is reset when it is dropped, whatever was finished.
+    pub(crate) fn abandon(&mut self) {
+        self.line.leave(self.id, Some(0));
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         match (self.finished, self.ended) {

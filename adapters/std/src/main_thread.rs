@@ -70,6 +70,11 @@ impl Main {
                     aborted.store(true, Ordering::Relaxed);
                 }
             }
+            Job::Circuit(circuit) => {
+                let task = self.works.task(circuit);
+                // Without a thread it is dropped, and that is said.
+                let _ = spawn("circuit", || task.block());
+            }
             Job::Hurry => self.rounds.hurry(),
             _ => {}
         }

@@ -3,14 +3,17 @@
 use crate::net;
 use crate::wire;
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
-use tidewire_adapter::{Job, Line, ListenError, Rest, Rounds, Works, listen};
+use std::task::{Poll, ready};
+use tidewire_adapter::{Job, Line, ListenError, Rest, Rounds, Task, Works, listen};
 use tidewire_core::{Multiaddr, PeerId};
 use tidewire_host::{DialId, ListenerId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{Sleep, sleep, sleep_until, timeout_at};
 
 struct Main {
     works: Works,
@@ -58,6 +61,7 @@ impl Main {
                     task.abort();
                 }
             }
+            Job::Circuit(circuit) => drop(tokio::spawn(run_task(self.works.task(circuit)))),
             Job::Hurry => self.rounds.hurry(),
             _ => {}
         }
@@ -71,6 +75,20 @@ impl Main {
         self.rounds.listeners.add(&self.works.hub, listener, bound, task);
         Ok(())
     }
+}
+
+/// Runs a circuit until it is over.
+async fn run_task(mut task: Task) {
+    let mut wait = None;
+    poll_fn(|cx| {
+        loop {
+            let Some(time) = task.poll(cx.waker()) else { return Poll::Ready(()) };
+            let Some(at) = task.instant(time) else { return Poll::Pending };
+            let wait: &mut Pin<Box<Sleep>> = wait.insert(Box::pin(sleep_until(at.into())));
+            ready!(wait.as_mut().poll(cx));
+        }
+    })
+    .await;
 }
 
 async fn run_dial(works: Works, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<Multiaddr>) {

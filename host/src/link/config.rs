@@ -123,9 +123,8 @@ impl Routes {
     pub fn new(router: &Router, services: &[Service], base: &connection::Config) -> Self {
         let mut all = router.clone();
         let inside = [(IDENTIFY, IDENTIFY_ROUTE), (PUSH, PUSH_ROUTE), (PING, PING_ROUTE)];
-        let services = services.iter().filter_map(|service| {
-            Some((Protocol::new(service.name()).ok()?, route_of(*service)?))
-        });
+        let services =
+            services.iter().filter_map(|service| Some((Protocol::new(service.name()).ok()?, route_of(*service)?)));
         for (name, id) in inside.into_iter().chain(services) {
             if !all.listed().any(|known| *known == name) {
                 // An exact route is never refused.

@@ -15,8 +15,8 @@ use bytes::BytesMut;
 use smol_str::SmolStr;
 use tidewire_core::{Machine, Time};
 use tidewire_multistream::{self as multistream, Protocol, RouteId};
-use tidewire_upgrade::connection::{Event, NEGOTIATION_FAILED};
 use tidewire_relay::client::Ending;
+use tidewire_upgrade::connection::{Event, NEGOTIATION_FAILED};
 use tidewire_upgrade::muxer;
 use tidewire_upgrade::pipeline::{Progress, UpgradeError};
 

@@ -7,9 +7,9 @@
 //!  asked by a remote  Responding --Request, told; the host decides; Reply--> Closing, or handed over
 //! ```
 
-use super::message::AskFault;
 use super::LinkConfig;
 use super::inside::Opener;
+use super::message::AskFault;
 use crate::AskNumber;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -25,11 +25,21 @@ use tidewire_upgrade::muxer::StreamId;
 #[derive(Debug)]
 enum Role {
     /// The host has yet to say whether the remote may ask.
-    Waiting { service: Service, until: Time },
-    Asking { ask: AskNumber, asker: Box<Asker> },
-    Responding { responder: Box<Responder> },
+    Waiting {
+        service: Service,
+        until: Time,
+    },
+    Asking {
+        ask: AskNumber,
+        asker: Box<Asker>,
+    },
+    Responding {
+        responder: Box<Responder>,
+    },
     /// All is said. What the remote still sends is of no use.
-    Closing { until: Time },
+    Closing {
+        until: Time,
+    },
 }
 
 #[derive(Debug)]

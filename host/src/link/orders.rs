@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use tidewire_connmgr::{CloseReason, StreamRefusal};
 use tidewire_core::Time;
 use tidewire_multistream::{Protocol, Protocols};
-use tidewire_upgrade::connection::{OpenStreamError, ReadStreamError, Selection};
 use tidewire_relay::client::Ending;
+use tidewire_upgrade::connection::{OpenStreamError, ReadStreamError, Selection};
 use tidewire_upgrade::muxer::{self, OpenError, StreamError, WriteError};
 
 impl Link {

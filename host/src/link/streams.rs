@@ -190,7 +190,8 @@ impl Streams {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        let held: usize = self.all.values().flat_map(|stream| &stream.circuit).map(|circuit| circuit.held.capacity()).sum();
+        let held: usize =
+            self.all.values().flat_map(|stream| &stream.circuit).map(|circuit| circuit.held.capacity()).sum();
         held + self.all.len() * size_of::<(muxer::StreamId, Stream)>()
             + self.leaving.len() * size_of::<(Time, muxer::StreamId)>()
     }

@@ -291,7 +291,9 @@ impl Host {
                 self.tell(Event::Manager(event));
                 return self.fail_undialed(peer);
             }
-            connmgr::Event::Dialed { request, .. } if self.opening_dialed(*request) || self.relay_connected(*request) => {
+            connmgr::Event::Dialed { request, .. }
+                if self.opening_dialed(*request) || self.relay_connected(*request) =>
+            {
                 return;
             }
             connmgr::Event::DialFailed { request, report, .. }

@@ -15,10 +15,10 @@ mod identity;
 mod misuse;
 mod openings;
 mod reach;
-mod relaying;
 #[cfg(feature = "record")]
 mod record;
 mod refusals;
+mod relaying;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -33,8 +33,8 @@ use core::fmt;
 use identity::Identities;
 use openings::Openings;
 use reach::Reach;
-use relaying::Relaying;
 use refusals::Refusals;
+use relaying::Relaying;
 use tidewire_connmgr::ConnectionManager;
 use tidewire_core::{EventMachine, PeerId, Seed, Time, UnixTime};
 use tidewire_multistream::Protocol;

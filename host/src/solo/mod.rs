@@ -34,8 +34,8 @@ use core::time::Duration;
 use smol_str::{SmolStr, ToSmolStr};
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PeerId, Seed, Time, UnixTime};
-use tidewire_relay::server::AsnTable;
 use tidewire_multistream::Router;
+use tidewire_relay::server::AsnTable;
 use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
 
 /// A whole node: the host and all its links.

@@ -1,7 +1,7 @@
 //! Relays: reservations, circuits through them, their limits, their end.
 
 use crate::solo_node::Outcome;
-use crate::town::{at, closed, node, of, only, peer, secs, tell, millis, assert_empty, assert_lifecycle};
+use crate::town::{assert_empty, assert_lifecycle, at, closed, millis, node, of, only, peer, secs, tell};
 use std::time::Duration;
 use tidewire_core::Multiaddr;
 use tidewire_host::link::StreamEvent;
@@ -56,7 +56,8 @@ fn limited() -> OpenOptions {
 
 fn client_events(world: &World, id: HostId) -> Vec<ClientEvent> {
     let told = of(world, id).told();
-    told.filter_map(|(_, event)| if let Event::RelayClient(event) = event { Some(event.clone()) } else { None }).collect()
+    told.filter_map(|(_, event)| if let Event::RelayClient(event) = event { Some(event.clone()) } else { None })
+        .collect()
 }
 
 fn server_events(world: &World, id: HostId) -> Vec<server::Event> {
@@ -187,7 +188,8 @@ fn a_reservation_is_renewed_well_before_its_end() {
         let [relay, holder, _] = relayed(world, |server| server.reservation_ttl = secs(600));
         listen_at_relay(world, holder);
         world.run_for(secs(3600))?;
-        let renewed = client_events(world, holder).iter().filter(|event| matches!(event, ClientEvent::Renewed { .. })).count();
+        let renewed =
+            client_events(world, holder).iter().filter(|event| matches!(event, ClientEvent::Renewed { .. })).count();
         assert!((6..=16).contains(&renewed), "{renewed} renewals in an hour");
         assert!(!client_events(world, holder).iter().any(|event| matches!(event, ClientEvent::Lost { .. })));
         assert_eq!(of(world, relay).solo.host().relay_server().unwrap().counts().reservations, 1);
@@ -210,9 +212,9 @@ fn after_the_relays_restart_the_reservation_is_made_again() {
         world.start(relay, again);
         let back = |world: &World| of(world, relay).solo.host().relay_server().unwrap().counts().reservations == 1;
         assert!(world.run_while(secs(120), back)?, "{:?}", client_events(world, holder));
-        let lost = client_events(world, holder).into_iter().any(|event| {
-            matches!(event, ClientEvent::Lost { why: Lost::Disconnected, .. })
-        });
+        let lost = client_events(world, holder)
+            .into_iter()
+            .any(|event| matches!(event, ClientEvent::Lost { why: Lost::Disconnected, .. }));
         assert!(lost);
         through(world, hosts);
         Ok(())

@@ -277,7 +277,13 @@ impl Host {
         true
     }
 
-    pub(super) fn client_connected(&mut self, connection: ConnectionId, peer: PeerId, remote: &Multiaddr, dialed: bool) {
+    pub(super) fn client_connected(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        remote: &Multiaddr,
+        dialed: bool,
+    ) {
         let (connection, relayed) = (named(connection), remote.is_relayed());
         self.tell_client(Input::Connected { connection, peer, remote, relayed, dialed });
     }

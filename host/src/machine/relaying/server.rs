@@ -75,9 +75,11 @@ impl Host {
             }
         };
         let now = self.now;
-        let taken = self.relaying.server.as_mut().is_some_and(|server| {
-            server.handle(now, Input::StopAnswered { ask, answer }).is_ok()
-        });
+        let taken = self
+            .relaying
+            .server
+            .as_mut()
+            .is_some_and(|server| server.handle(now, Input::StopAnswered { ask, answer }).is_ok());
         if let (false, StopAnswer::Accepted(stream)) = (taken, answer) {
             let (connection, stream) = stream_of(stream);
             self.act(Action::Order { connection, order: Order::Reset { stream } });
@@ -85,7 +87,13 @@ impl Host {
     }
 
     /// What a driver says of a circuit that it pumps.
-    pub(in crate::machine) fn spliced(&mut self, circuit: CircuitId, end: Option<CircuitEnd>, forward: u64, backward: u64) {
+    pub(in crate::machine) fn spliced(
+        &mut self,
+        circuit: CircuitId,
+        end: Option<CircuitEnd>,
+        forward: u64,
+        backward: u64,
+    ) {
         self.tell_server(match end {
             Some(end) => Input::CircuitEnded { circuit, end, forward, backward },
             None => Input::CircuitProgress { circuit, forward, backward },
@@ -130,4 +138,3 @@ impl Host {
         server.handle(now, input).map_err(|misuse| Misuse::Relay(misuse.to_smolstr()))
     }
 }
-

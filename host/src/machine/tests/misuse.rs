@@ -34,7 +34,10 @@ fn misuse_is_told_and_nothing_changes() {
     let options = DialOptions::default();
     let fault = DialFault::Transport("refused".into());
     let cases: Vec<(Input, Misuse)> = vec![
-        (Input::Incoming { connection: c(1), local: address(0), remote: address(3), over: None, asn: None }, Misuse::ConnectionExists(c(1))),
+        (
+            Input::Incoming { connection: c(1), local: address(0), remote: address(3), over: None, asn: None },
+            Misuse::ConnectionExists(c(1)),
+        ),
         (dialed(77), Misuse::UnknownDial(DialId(77))),
         (dialed(0), Misuse::UnknownDial(DialId(0))),
         (Input::DialFailed { dial: DialId(0), fault }, Misuse::UnknownDial(DialId(0))),
