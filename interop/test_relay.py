@@ -6,9 +6,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -193,9 +195,24 @@ class Relay(unittest.TestCase):
 
     def test_a_hanging_dialer_is_ended_with_its_children(self):
         self.fails("circuit,tidewire/tidewire/go", "not done within 2 s", "--timeout", "2", go={"dial-circuit": "hangs"})
+        self.assert_gone()
+
+    def assert_gone(self):
         for pid in (self.folder / "pids").read_text().split():
             state = pathlib.Path(f"/proc/{pid}/stat")
             self.assertTrue(not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z", pid)
+
+    def test_an_interrupted_run_leaves_nobody(self):
+        env = dict(os.environ, FAKE=json.dumps({"go": {"dial-circuit": "hangs"}}), FAKE_LOG=str(self.folder / "log"))
+        argv = [sys.executable, "relay", "--only", "circuit,*/go", "--us", "./fake-tidewire"]
+        run = subprocess.Popen(argv, cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 20
+        while not (self.folder / "pids").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        _, stderr = run.communicate(timeout=20)
+        self.assertEqual((run.returncode, "Traceback" in stderr), (130, False), stderr)
+        self.assert_gone()
 
     def test_a_part_that_does_not_end_cleanly_fails(self):
         self.fails("circuit,go/js/tidewire", "the relay (go) answered SIGTERM with exit code 3", go={"relay": "dirty"})

@@ -391,6 +391,12 @@ fn of_host(event: &Event) -> Option<String> {
             connmgr::CloseReason::Asked { why } => format!("closed by {by}: {why}"),
             reason => format!("closed by {by}: {reason}"),
         },
+        Event::Upgraded { security, muxer, took, .. } => {
+            let (security, muxer) = (args::security_name(security), args::muxer_name(*muxer));
+            format!("upgraded: {security}, {muxer}, in {}", span(*took))
+        }
+        Event::StreamsRefused { protocol, reason, .. } => format!("refuses {protocol}: {reason}"),
+        Event::ConnectionsRefused { reason, .. } => format!("lets nobody in: {reason}"),
         Event::Identified { identity, pushed, .. } => {
             let agent = identity.agent.as_deref().unwrap_or("a program that has no name");
             let how = if *pushed { "hears of a change of" } else { "identified:" };

@@ -69,8 +69,8 @@ usage: tidewire listen [--listen ADDRESS]... [options]
   -h, --help              this text
 
 With --json the first line is {\"listening\": \"<address>\", \"all\": [\"<address>\", ...]}. Each line after it has
-a field \"event\": connected, identified, unidentified, ping, stream, closed, failed or announced. If nobody
-reads them, further events are dropped.
+a field \"event\": connected, identified, unidentified, ping, stream, closed, failed, refused, streams_refused
+or announced. If nobody reads them, further events are dropped.
 
 SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
 "

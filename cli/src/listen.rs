@@ -29,7 +29,7 @@ struct Listening<'a> {
 
 /// A line of `--json`, after the first.
 #[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
+#[serde(tag = "event", rename_all = "snake_case")]
 enum Event<'a> {
     Connected {
         peer: &'a str,
@@ -70,6 +70,18 @@ enum Event<'a> {
     Failed {
         address: Option<String>,
         error: &'a str,
+    },
+    Refused {
+        address: &'a str,
+        peer: Option<String>,
+        reason: &'a str,
+        count: u64,
+    },
+    StreamsRefused {
+        peer: &'a str,
+        protocol: &'a str,
+        reason: &'a str,
+        count: u64,
     },
     Announced {
         addresses: Vec<String>,
@@ -209,6 +221,18 @@ fn for_programs(output: &Output, told: &Told<'_>) {
             let address = address.map(ToString::to_string);
             output.event_object(&Event::Failed { address, error: &one_line(why) });
         }
+        Told::Refused { address, peer, reason, count } => output.event_object(&Event::Refused {
+            address: &address.to_string(),
+            peer: peer.as_ref().map(name),
+            reason: &one_line(&reason.to_string()),
+            count: *count,
+        }),
+        Told::StreamsRefused { peer, protocol, reason, count } => output.event_object(&Event::StreamsRefused {
+            peer: &name(peer),
+            protocol: &one_line(protocol.as_ref()),
+            reason: &one_line(&reason.to_string()),
+            count: *count,
+        }),
         Told::Announced { addresses } => {
             let addresses = addresses.iter().map(ToString::to_string).collect();
             output.event_object(&Event::Announced { addresses });
@@ -249,6 +273,22 @@ fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
         Told::Failed { address, why } => {
             let from = address.map_or(String::new(), |address| format!("{address}: "));
             format!("{} {from}{}", output.paint(Style::Yellow, "failed:"), one_line(why))
+        }
+        Told::Refused { address, peer, reason, count } => {
+            let who = peer.map_or_else(|| address.to_string(), |peer| short(output, peer));
+            let all = if *count == 1 { String::new() } else { format!(", the last of {count}") };
+            let refused = output.paint(Style::Yellow, "refused:");
+            format!("{refused} {who}{all}: {}", one_line(&reason.to_string()))
+        }
+        Told::StreamsRefused { peer, protocol, reason, count } => {
+            let all = if *count == 1 { String::new() } else { format!(", the last of {count} streams") };
+            format!(
+                "{} {} {}{all}: {}",
+                output.paint(Style::Yellow, "refused:"),
+                short(output, *peer),
+                one_line(protocol.as_ref()),
+                one_line(&reason.to_string())
+            )
         }
         Told::Announced { addresses } => {
             let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();

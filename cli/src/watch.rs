@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tidewire_connmgr::{self as connmgr, CloseReason, Direction};
+use tidewire_connmgr::{self as connmgr, CloseReason, Direction, RefuseReason, StreamRefusal};
 use tidewire_core::{Multiaddr, PeerId};
 use tidewire_host::StreamId;
 use tidewire_host::identify::{IDENTIFY, Identity, PUSH};
@@ -61,6 +61,20 @@ pub(crate) enum Told<'a> {
     Failed {
         address: Option<&'a Multiaddr>,
         why: &'a str,
+    },
+    /// Others connected, and the host did not let them in; the address, the peer and the reason are those of the last.
+    Refused {
+        address: &'a Multiaddr,
+        peer: Option<PeerId>,
+        reason: &'a RefuseReason,
+        count: u64,
+    },
+    /// A peer opened streams, and the host did not let them in; the protocol and the reason are those of the last.
+    StreamsRefused {
+        peer: PeerId,
+        protocol: &'a Protocol,
+        reason: &'a StreamRefusal,
+        count: u64,
     },
     Announced {
         addresses: &'a [Multiaddr],
@@ -159,6 +173,12 @@ impl Observer for Watcher {
                 (self.show)(&Told::Identified { peer: *peer, identity, pushed: *pushed });
             }
             Event::IdentifyFailed { peer, why, .. } => (self.show)(&Told::Unidentified { peer: *peer, why }),
+            Event::ConnectionsRefused { remote, peer, reason, count, .. } => {
+                (self.show)(&Told::Refused { address: remote, peer: *peer, reason, count: *count });
+            }
+            Event::StreamsRefused { peer, protocol, reason, count, .. } => {
+                (self.show)(&Told::StreamsRefused { peer: *peer, protocol, reason, count: *count });
+            }
             Event::Announced { addresses } => (self.show)(&Told::Announced { addresses }),
             _ => {}
         }

@@ -245,6 +245,7 @@ fn the_demo_shows_both_ends_and_three_round_trips() {
         "flight 6",
         "3 round trips to the first answer",
         "connected to ..",
+        "upgraded: noise, yamux, in ",
         "opens /ipfs/ping/1.0.0",
         "identified: tidewire/",
         "closed by us: the demo is over",

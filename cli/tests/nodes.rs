@@ -255,6 +255,35 @@ fn what_a_configuration_says_is_done_and_options_count_more() {
 }
 
 #[test]
+fn connections_that_are_not_let_in_are_told_with_the_reason() {
+    let listener = Listening::start(&["--max-connections", "1"]);
+    let mut first =
+        tidewire(&["dial", &listener.address, "--size", "1", "--seed", "7", "--hold", "20"]).spawn().unwrap();
+    listener.event("identified");
+    let (report, code) = dial(&[&listener.address, "--size", "1", "--seed", "8"]);
+    assert_eq!(code, 1, "{report}");
+    let refused = listener.event("refused");
+    assert!(refused["address"].as_str().unwrap().starts_with("/ip4/127.0.0.1/tcp/"), "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("1 place"), "{refused}");
+    assert_eq!(refused["count"], 1, "{refused}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn streams_that_are_not_let_in_are_told_with_the_reason() {
+    let folder = Folder::new();
+    let file = folder.write("strict.toml", "[host.manager.limits]\nstreams_per_protocol_peer = 0\n");
+    let listener = Listening::start(&["--config", &file]);
+    let (report, code) = dial(&[&listener.address, "--size", "1"]);
+    assert_eq!(code, 1, "{report}");
+    let refused = listener.event("streams_refused");
+    assert!(refused["protocol"].as_str().unwrap().starts_with('/'), "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("limits.streams_per_protocol_peer"), "{refused}");
+    assert_eq!(refused["count"], 1, "{refused}");
+}
+
+#[test]
 fn a_recorded_demo_replays_identically_in_another_process() {
     let folder = Folder::new();
     let file = folder.file("demo.rec");

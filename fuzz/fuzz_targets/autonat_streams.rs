@@ -43,7 +43,8 @@ fn run(input: &Input<'_>, pieces: &[&[u8]]) -> Seen {
     let context = Context { local: PEERS[0], remote: PEERS[1] };
     let (config, mut now) = (Config::default(), Time::ZERO);
     let (mut rx, mut tx, mut seen) = (BytesMut::new(), BytesMut::new(), Seen::default());
-    let service = [Service::AutonatV1, Service::AutonatV2Request, Service::AutonatV2Back][usize::from(input.end / 2 % 3)];
+    let service =
+        [Service::AutonatV1, Service::AutonatV2Request, Service::AutonatV2Back][usize::from(input.end / 2 % 3)];
     let mut asker = (input.end % 2 == 0).then(|| {
         let ask = match service {
             Service::AutonatV1 => Ask::DialMe { addresses: addresses() },
@@ -72,18 +73,24 @@ fn run(input: &Input<'_>, pieces: &[&[u8]]) -> Seen {
         for _ in 0..100 + rx.len() {
             seen.wrote.extend_from_slice(&tx.split());
             let told = match &mut asker {
-                Some(asker) => asker.advance_or_end(now, &mut rx, &mut tx, ended).map(|answer| {
-                    if input.pay && matches!(answer, Some(Answer::CostAsked { bytes, .. }) if bytes < 200_000) {
-                        asker.pay(now, &mut tx).unwrap();
-                    }
-                    answer.map(|answer| format!("{answer:?}"))
-                }).map_err(|error| error.to_string()),
-                None => responder.advance_or_end(now, &mut rx, &mut tx, ended).map(|request| {
-                    if let Some(request) = &request {
-                        reply(&mut responder, input, request, now, &mut tx);
-                    }
-                    request.map(|request| format!("{request:?}"))
-                }).map_err(|error| error.to_string()),
+                Some(asker) => asker
+                    .advance_or_end(now, &mut rx, &mut tx, ended)
+                    .map(|answer| {
+                        if input.pay && matches!(answer, Some(Answer::CostAsked { bytes, .. }) if bytes < 200_000) {
+                            asker.pay(now, &mut tx).unwrap();
+                        }
+                        answer.map(|answer| format!("{answer:?}"))
+                    })
+                    .map_err(|error| error.to_string()),
+                None => responder
+                    .advance_or_end(now, &mut rx, &mut tx, ended)
+                    .map(|request| {
+                        if let Some(request) = &request {
+                            reply(&mut responder, input, request, now, &mut tx);
+                        }
+                        request.map(|request| format!("{request:?}"))
+                    })
+                    .map_err(|error| error.to_string()),
             };
             assert!(tx.len() <= config.max_tx + 4200);
             match told {

@@ -25,8 +25,11 @@ class Process:
     """A child in a process group of its own, so that ending it can reach no one else's."""
 
     running = set()
+    over = False
 
     def __init__(self, argv, logs, label):
+        if Process.over:
+            raise Failure("the run is over")
         self.stdout_path, self.stderr_path = logs / f"{label}.stdout", logs / f"{label}.stderr"
         with open(self.stderr_path, "wb") as stderr:
             self.child = subprocess.Popen(
@@ -36,6 +39,13 @@ class Process:
         self.lines, self.last = queue.Queue(), None
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+
+    @staticmethod
+    def end_all():
+        """Ends what still runs, and lets nothing begin any more."""
+        Process.over = True
+        for process in list(Process.running):
+            process.kill()
 
     def _read(self):
         with open(self.stdout_path, "wb") as log:

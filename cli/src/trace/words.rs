@@ -1,6 +1,6 @@
 //! What a host is told and what it does, in words, and who is at the other end of it.
 
-use crate::output::one_line;
+use crate::output::{one_line, size};
 use std::time::Duration;
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::GateRule;
@@ -139,7 +139,7 @@ impl Words {
             Action::Abort { dial } => Words::new(Kind::Out, Whom::Dial(*dial), format!("abort {dial}"), ""),
             Action::Order { connection, order } => of_order(*connection, order),
             Action::Profile(profile) => {
-                let (protocols, addresses) = (profile.protocols.len(), profile.addresses.len());
+                let (protocols, addresses) = (profile.protocols.len() as u64, profile.addresses.len() as u64);
                 let detail = format!(
                     "{}, {}, record {}",
                     count(addresses, "address", "addresses"),
@@ -171,6 +171,7 @@ fn of_report(connection: ConnectionId, report: &Report) -> Words {
         Report::Pong { rtt } => ("pong".into(), format!("{} on {connection}", span(*rtt))),
         Report::PingUnsupported => ("no ping".into(), "it doesn't speak ping".into()),
         Report::Used => ("used".into(), format!("data passed on {connection}")),
+        Report::Holds { bytes } => ("holds".into(), format!("{} for its remote, on {connection}", size(*bytes))),
         Report::Ended { by, why, .. } => (format!("{connection} ended"), format!("by {by}: {why}")),
         other => ("report".into(), format!("{other:?}")),
     };
@@ -194,7 +195,7 @@ fn of_order(connection: ConnectionId, order: &Order) -> Words {
 
 fn of_identity(identity: &Identity) -> String {
     let agent = identity.agent.as_deref().unwrap_or("no name");
-    let mut detail = format!("{agent}, {}", count(identity.protocols.len(), "protocol", "protocols"));
+    let mut detail = format!("{agent}, {}", count(identity.protocols.len() as u64, "protocol", "protocols"));
     let addresses = match identity.listen_addresses() {
         [] => "no address".into(),
         addresses => list(addresses),
@@ -257,6 +258,24 @@ fn of_event(event: &Event) -> Words {
         |peer: &PeerId, label: String, detail: String| Words::new(Kind::Event, Whom::Peer(*peer), label, detail);
     match event {
         Event::Manager(event) => of_manager(event),
+        Event::Upgraded { connection, peer, security, muxer, took, .. } => about(
+            peer,
+            format!("{connection} is upgraded"),
+            format!("{security}, {muxer}, {} after its transport was there", span(*took)),
+        ),
+        Event::StreamsRefused { connection, peer, protocol, reason, count: n } => about(
+            peer,
+            format!("{} of {} refused", count(*n, "stream", "streams"), short(peer)),
+            format!("{reason}; {protocol} on {connection}"),
+        ),
+        Event::ConnectionsRefused { connection, remote, peer, reason, count: n } => {
+            let (whom, who) = match peer {
+                Some(peer) => (Whom::Peer(*peer), short(peer)),
+                None => (Whom::Connection(*connection), place(remote)),
+            };
+            let label = format!("{} refused", count(*n, "connection", "connections"));
+            Words::new(Kind::Event, whom, label, format!("{reason}; {connection} from {who}"))
+        }
         Event::Listening { listener, address } => nobody("listening", format!("{listener} at {address}")),
         Event::NotListening { listener, address } => nobody("no more listening", format!("{listener} at {address}")),
         Event::ListenerClosed { listener, why } => nobody("listener closed", format!("{listener}: {why}")),
@@ -357,7 +376,7 @@ fn list<T: ToString>(all: &[T]) -> String {
     }
 }
 
-fn count(n: usize, one: &str, many: &str) -> String {
+fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 

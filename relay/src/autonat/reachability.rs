@@ -47,3 +47,18 @@ impl fmt::Display for Reachability {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Reachability::{self, Private, Public, Unknown};
+
+    #[test]
+    fn the_second_version_has_the_word_when_it_has_an_answer() {
+        for v1 in [Unknown, Private, Public] {
+            for v2 in [Unknown, Private, Public] {
+                let expected = if v2 == Unknown { v1 } else { v2 };
+                assert_eq!(Reachability::combined(v1, v2), expected, "v1 {v1}, v2 {v2}");
+            }
+        }
+    }
+}

@@ -70,3 +70,41 @@ impl Servers {
         self.resting.get(peer).copied().unwrap_or(Time::ZERO)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autonat::testing::peer;
+    use alloc::vec;
+
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn each_peer_is_free_once_however_many_connections_it_has() {
+        let mut servers = Servers::default();
+        for (connection, n) in [(5, 1), (3, 1), (4, 2)] {
+            servers.add(ConnectionId(connection), peer(n), 10);
+        }
+        let mut expected = vec![(peer(1), ConnectionId(3)), (peer(2), ConnectionId(4))];
+        expected.sort_unstable();
+        assert_eq!(servers.free(Time::ZERO), expected);
+        servers.asked(Time::ZERO, peer(1), PAUSE, 10);
+        assert_eq!(servers.free(Time::ZERO), [(peer(2), ConnectionId(4))]);
+        assert_eq!(servers.next_free(|who| *who == peer(1)), Some(Time::ZERO + PAUSE));
+        assert_eq!(servers.free(Time::ZERO + PAUSE), expected);
+    }
+
+    #[test]
+    fn connections_and_those_who_rest_have_a_cap() {
+        let mut servers = Servers::default();
+        for n in 0..100 {
+            servers.add(ConnectionId(n.into()), peer(n), 3);
+            servers.asked(Time::from_nanos(n.into()), peer(n), PAUSE, 3);
+        }
+        assert_eq!((servers.len(), servers.resting.len()), (3, 3));
+        assert!(servers.resting.contains_key(&peer(99)), "who would be free first is forgotten first");
+        servers.remove(ConnectionId(0));
+        servers.add(ConnectionId(7), peer(7), 3);
+        assert_eq!(servers.len(), 3);
+    }
+}

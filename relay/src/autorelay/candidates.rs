@@ -14,6 +14,8 @@ use tidewire_core::{Multiaddr, PeerId, Time};
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub(super) all: BTreeMap<PeerId, Known>,
+    /// Those that are left alone until then, and made room for others meanwhile.
+    alone: BTreeMap<PeerId, Time>,
 }
 
 #[derive(Debug)]
@@ -128,15 +130,40 @@ impl Candidates {
             }
             return;
         }
+        if self.alone.get(&given.peer).is_some_and(|until| *until > now) {
+            return;
+        }
+        self.alone.remove(&given.peer);
         if self.found() >= usize::try_from(config.max_candidates).unwrap_or(usize::MAX) {
             let hopeless = |(peer, known): (&PeerId, &Known)| match known.stage {
                 Stage::Backoff { until } if !known.is_static => Some((until, *peer)),
                 _ => None,
             };
-            let Some((_, gone)) = self.all.iter().filter_map(hopeless).max() else { return };
+            let Some((until, gone)) = self.all.iter().filter_map(hopeless).max() else { return };
             self.all.remove(&gone);
+            self.leave_alone(gone, until, config.max_left_alone);
         }
         self.insert(now, given.peer, addresses, false, lot());
+    }
+
+    /// Remembers that much of one that is forgotten otherwise. Of too many the first one to be free again goes.
+    fn leave_alone(&mut self, peer: PeerId, until: Time, max: u32) {
+        self.alone.insert(peer, until);
+        if self.alone.len() > usize::try_from(max).unwrap_or(usize::MAX) {
+            let first = self.alone.iter().map(|(peer, until)| (*until, *peer)).min();
+            first.and_then(|(_, peer)| self.alone.remove(&peer));
+        }
+    }
+
+    /// Nobody is left alone any more.
+    pub(super) fn forgive(&mut self) {
+        self.alone.clear();
+        for known in self.all.values_mut() {
+            known.failures = 0;
+            if let Stage::Backoff { .. } = known.stage {
+                known.stage = Stage::Idle;
+            }
+        }
     }
 
     pub(super) fn insert(&mut self, now: Time, peer: PeerId, addresses: Vec<Multiaddr>, is_static: bool, lot: u64) {
@@ -175,6 +202,6 @@ impl Candidates {
                 + known.addresses.capacity() * size_of::<Multiaddr>()
                 + known.addresses.iter().map(Multiaddr::memory_used).sum::<usize>()
         };
-        self.all.values().map(of).sum()
+        self.all.values().map(of).sum::<usize>() + self.alone.len() * size_of::<(PeerId, Time)>()
     }
 }

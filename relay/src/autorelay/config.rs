@@ -32,6 +32,8 @@ pub struct AutoRelayConfig {
     pub min_candidates: u32,
     /// Candidates from the source that are remembered, those in use included. 20 (go).
     pub max_candidates: u32,
+    /// Peers that are left alone, and forgotten otherwise because others took their places. 256.
+    pub max_left_alone: u32,
     /// From the start to the first choice, so that there is one, and that we may yet turn out to be public. Static relays don't wait
     /// for it. Mission: 20 s (`BootDelay`), go: 3 min.
     pub boot_delay: Duration,
@@ -96,6 +98,7 @@ impl AutoRelayConfig {
             relays: 3,
             min_candidates: 3,
             max_candidates: 20,
+            max_left_alone: 256,
             boot_delay: seconds(20),
             whole_boot_delay: true,
             candidate_age: 30 * minute,

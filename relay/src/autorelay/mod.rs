@@ -510,12 +510,7 @@ impl AutoRelay {
             Input::AdvertiseFailed => self.advertiser.told(self.now, None, &self.config),
             Input::NetworkChanged => {
                 self.asked_source = None;
-                for known in self.candidates.all.values_mut() {
-                    known.failures = 0;
-                    if let Stage::Backoff { .. } = known.stage {
-                        known.stage = Stage::Idle;
-                    }
-                }
+                self.candidates.forgive();
             }
         }
         Ok(true)

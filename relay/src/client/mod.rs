@@ -27,7 +27,7 @@
 //! let connection = ConnectionId(1);
 //! client.handle(now, Input::Connected { connection, peer: relay, remote: &address, relayed: false, dialed: true })?;
 //! assert!(matches!(client.poll(), Some(Action::Ask { what: Ask::Reserve, .. })));
-//! assert!(client.explain(&relay).ok_or("not wanted")?.to_string().ends_with("waits for its answer, 60 s at most"));
+//! assert!(client.explain(now, &relay).ok_or("not wanted")?.to_string().ends_with("waits for its answer, 60 s at most"));
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!

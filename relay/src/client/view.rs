@@ -6,7 +6,7 @@ use crate::Reservation;
 use core::fmt;
 use core::time::Duration;
 use smol_str::SmolStr;
-use tidewire_core::PeerId;
+use tidewire_core::{PeerId, Time};
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,31 +82,31 @@ impl Client {
     }
 
     /// What is being done about a reservation with this relay; `None` if none is wanted.
-    pub fn explain(&self, relay: &PeerId) -> Option<HoldView> {
-        self.holds.get(relay).map(|hold| self.view_of(*relay, hold))
+    pub fn explain(&self, now: Time, relay: &PeerId) -> Option<HoldView> {
+        self.holds.get(relay).map(|hold| view_of(now, *relay, hold))
     }
 
     /// All relays at which a reservation is wanted.
-    pub fn views(&self) -> impl Iterator<Item = HoldView> + '_ {
-        self.holds.iter().map(|(relay, hold)| self.view_of(*relay, hold))
+    pub fn views(&self, now: Time) -> impl Iterator<Item = HoldView> + '_ {
+        self.holds.iter().map(move |(relay, hold)| view_of(now, *relay, hold))
     }
+}
 
-    fn view_of(&self, relay: PeerId, hold: &Hold) -> HoldView {
-        let doing = match hold.state {
-            State::Connecting { .. } => Doing::Connecting,
-            State::Asking { .. } => Doing::Asking,
-            State::Waiting { .. } => Doing::Waiting,
-            State::Held { .. } => Doing::Holding,
-            State::GaveUp { .. } => Doing::GaveUp,
-        };
-        HoldView {
-            relay,
-            doing,
-            wait: wait_of(hold.state, self.now),
-            left: hold.held.as_ref().map(|held| held.until.since(self.now)),
-            failures: hold.failures,
-            last: hold.last.clone(),
-        }
+fn view_of(now: Time, relay: PeerId, hold: &Hold) -> HoldView {
+    let doing = match hold.state {
+        State::Connecting { .. } => Doing::Connecting,
+        State::Asking { .. } => Doing::Asking,
+        State::Waiting { .. } => Doing::Waiting,
+        State::Held { .. } => Doing::Holding,
+        State::GaveUp { .. } => Doing::GaveUp,
+    };
+    HoldView {
+        relay,
+        doing,
+        wait: wait_of(hold.state, now),
+        left: hold.held.as_ref().map(|held| held.until.since(now)),
+        failures: hold.failures,
+        last: hold.last.clone(),
     }
 }
 

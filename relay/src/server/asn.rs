@@ -37,7 +37,9 @@ struct Range {
 #[non_exhaustive]
 pub enum AsnTableError {
     /// A line is not `FIRST LAST NUMBER` or `ADDRESS/PREFIX NUMBER`.
-    #[error("line {line}: expected `FIRST LAST NUMBER` or `ADDRESS/PREFIX NUMBER`, with addresses of one family in order")]
+    #[error(
+        "line {line}: expected `FIRST LAST NUMBER` or `ADDRESS/PREFIX NUMBER`, with addresses of one family in order"
+    )]
     Line {
         /// Which, from 1.
         line: usize,
@@ -184,8 +186,15 @@ mod tests {
     #[test]
     fn what_is_no_table_says_which_line() {
         let bad = [
-            "11.0.0.1", "11.0.0.1 5", "11.0.0.9 11.0.0.1 5", "11.0.0.1 ::2 5", "11.0.0.0/33 5", "::/129 5", "a b c",
-            "11.0.0.0/8 x", "11.0.0.0/8 4294967296",
+            "11.0.0.1",
+            "11.0.0.1 5",
+            "11.0.0.9 11.0.0.1 5",
+            "11.0.0.1 ::2 5",
+            "11.0.0.0/33 5",
+            "::/129 5",
+            "a b c",
+            "11.0.0.0/8 x",
+            "11.0.0.0/8 4294967296",
         ];
         for line in bad {
             let text = ["# a table", "", line].join("\n");

@@ -69,7 +69,14 @@ impl Circuits {
     }
 
     /// A circuit that waits for its destination until `until`.
-    pub(super) fn open(&mut self, source: StreamKey, peers: (u32, u32), at: ConnectionId, now: Time, until: Time) -> AskId {
+    pub(super) fn open(
+        &mut self,
+        source: StreamKey,
+        peers: (u32, u32),
+        at: ConnectionId,
+        now: Time,
+        until: Time,
+    ) -> AskId {
         let id = CircuitId(self.next);
         self.next = self.next.saturating_add(1);
         self.streams.insert(source, id);

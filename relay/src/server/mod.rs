@@ -20,10 +20,10 @@
 //! | the request can't be read (before this machine) | 400, 401 | 400, 401 |
 //! | it came over a relayed connection | 202 | 202 |
 //! | the access rules forbid it | 202 | 202 |
-//! | the rules leave it to the application: not serving, draining, a rate, too many questions; else it is asked | 200 | 201 |
+//! | the rules leave it to the application: draining, not serving, a rate, too many questions; else it is asked | 200 | 201 |
 //! | the application says no, or nothing in time | 202 | 202 |
 //! | the destination has no reservation | | 204 |
-//! | the service is not offered; we are shutting down | 200 | 201 |
+//! | we are shutting down; the service is not offered | 200 | 201 |
 //! | the peer, or its network, asks too often | 200 | 201 |
 //! | this is a renewal | granted | |
 //! | all reservations are taken; those of its network; those of its autonomous system | 200 | |
@@ -210,7 +210,11 @@ impl Server {
     fn relaying_memory(&self) -> usize {
         let rates = [&self.reserve_rates, &self.connect_rates];
         let rates = rates.map(|rates| rates.peers.memory_used() + rates.networks.memory_used());
-        self.reservations.memory_used() + self.circuits.memory_used() + self.questions.memory_used() + rates[0] + rates[1]
+        self.reservations.memory_used()
+            + self.circuits.memory_used()
+            + self.questions.memory_used()
+            + rates[0]
+            + rates[1]
     }
 
     fn dispatch(&mut self, input: Input<'_>) -> Result<(), Misuse> {

@@ -27,10 +27,10 @@ pub enum Refusal {
         /// Which.
         destination: PeerId,
     },
-    /// The service is not offered now.
-    NotServing,
     /// We are shutting down.
     Draining,
+    /// The service is not offered now.
+    NotServing,
     /// The peer asks too often.
     PeerRate {
         /// When it may again.
@@ -152,10 +152,9 @@ impl fmt::Display for Refusal {
                 write!(f, "{cap} questions {whose}wait for the application already (`{field}` allows more)")
             }
             Refusal::Reservations { cap } => write!(f, "all {cap} reservations are taken (`reservations` allows more)"),
-            Refusal::NetworkReservations { network, cap } => write!(
-                f,
-                "all {cap} reservations of {network} are taken (`reservations_per_network` allows more)"
-            ),
+            Refusal::NetworkReservations { network, cap } => {
+                write!(f, "all {cap} reservations of {network} are taken (`reservations_per_network` allows more)")
+            }
             Refusal::AsnReservations { asn, cap } => {
                 write!(f, "all {cap} reservations of AS{asn} are taken (`reservations_per_asn` allows more)")
             }

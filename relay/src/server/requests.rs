@@ -52,8 +52,7 @@ impl Server {
         let requester = self.requester(stream.connection)?;
         let question = self.questions.remove(stream).ok_or(Misuse::UnknownStream(stream))?;
         self.question_over(question.peer);
-        let done =
-            if allow { self.answer(stream, &requester, question.asked, true) } else { Err(Refusal::Denied) };
+        let done = if allow { self.answer(stream, &requester, question.asked, true) } else { Err(Refusal::Denied) };
         if let Err(why) = done {
             self.refuse(stream, requester.id, question.asked, why);
         }

@@ -63,7 +63,15 @@ impl Reservations {
         self.room_at(place, config)
     }
 
-    pub(super) fn add(&mut self, peer: u32, from: &Connection, place: Place, now: Time, until: Time, expire: UnixTime) -> u32 {
+    pub(super) fn add(
+        &mut self,
+        peer: u32,
+        from: &Connection,
+        place: Place,
+        now: Time,
+        until: Time,
+        expire: UnixTime,
+    ) -> u32 {
         self.count(place);
         self.addresses = self.addresses.saturating_add(address_bytes(&from.remote));
         self.line.push(Held {
@@ -97,7 +105,7 @@ impl Reservations {
             }
             self.count(after);
         }
-        self.line.to_end(slot);
+        self.line.send_to_end(slot);
         let Some(held) = self.line.get_mut(slot) else { return };
         if held.connection != from.id {
             let (old, new) = (address_bytes(&held.address), address_bytes(&from.remote));
@@ -181,19 +189,19 @@ impl Reservations {
 
     fn uncount(&mut self, place: Place) {
         if let Some(network) = place.network {
-            take_one(&mut self.networks, network);
+            take_one(&mut self.networks, &network);
         }
         if let Some(asn) = place.asn {
-            take_one(&mut self.systems, asn);
+            take_one(&mut self.systems, &asn);
         }
     }
 }
 
 /// Counts one less, and forgets a count of nothing.
-fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
-    let Some(count) = counts.get_mut(&key) else { return };
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    let Some(count) = counts.get_mut(key) else { return };
     *count = count.saturating_sub(1);
     if *count == 0 {
-        counts.remove(&key);
+        counts.remove(key);
     }
 }

@@ -79,7 +79,7 @@ impl<T> Line<T> {
     }
 
     /// Moves an entry to the end.
-    pub(super) fn to_end(&mut self, slot: u32) {
+    pub(super) fn send_to_end(&mut self, slot: u32) {
         if self.get(slot).is_some() && slot != self.last {
             self.unlink(slot);
             self.link_last(slot);
@@ -286,11 +286,11 @@ mod tests {
                     }
                     Op::ToEnd(at) if at < list.len() => {
                         let moved = list.remove(at);
-                        line.to_end(moved.0);
+                        line.send_to_end(moved.0);
                         list.push(moved);
                     }
                     Op::Remove(_) | Op::ToEnd(_) => {
-                        line.to_end(NO_SLOT);
+                        line.send_to_end(NO_SLOT);
                         prop_assert_eq!(line.remove(NO_SLOT), None);
                     }
                 }

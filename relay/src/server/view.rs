@@ -332,7 +332,12 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { reservations, circuits, questions, .. } = self.counts;
         writeln!(f, "{}", self.standing)?;
-        writeln!(f, "{reservations} of {} reservations, {circuits} of {} circuits", Of(self.reservations_cap), Of(self.circuits_cap))?;
+        writeln!(
+            f,
+            "{reservations} of {} reservations, {circuits} of {} circuits",
+            Of(self.reservations_cap),
+            Of(self.circuits_cap)
+        )?;
         writeln!(f, "{} of {} bytes", self.memory, self.memory_cap)?;
         if questions > 0 {
             writeln!(f, "{questions} requests wait for the application")?;
@@ -349,7 +354,12 @@ impl fmt::Display for PeerExplanation {
         let PeerExplanation { peer, connections, direct, circuits, .. } = self;
         write!(f, "{peer}: {connections} connections, {direct} of them direct, {circuits} circuits; ")?;
         match &self.reservation {
-            Some(held) => write!(f, "a reservation until {} (UNIX time), renewed {} times; ", held.expire.as_secs(), held.renewals)?,
+            Some(held) => write!(
+                f,
+                "a reservation until {} (UNIX time), renewed {} times; ",
+                held.expire.as_secs(),
+                held.renewals
+            )?,
             None => f.write_str("no reservation; ")?,
         }
         let what = if self.reservation.is_some() { "a renewal" } else { "a reservation" };

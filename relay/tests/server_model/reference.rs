@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidewire_core::{Multiaddr, PeerId, Time, UnixTime};
 use tidewire_relay::exchange::Reply;
 use tidewire_relay::server::{
-    Acl, Action, AclRule, Asked, CircuitEnd, Counters, Counts, Event, Input, Misuse, Network, Offer, Refusal,
+    Acl, AclRule, Action, Asked, CircuitEnd, Counters, Counts, Event, Input, Misuse, Network, Offer, Refusal,
     ReservationEnd, Scope, ServerConfig, StopAnswer, Verdict, Who,
 };
 use tidewire_relay::{AskId, CircuitId, ConnectionId, RateConfig, StreamKey};
@@ -263,11 +263,8 @@ impl Model {
                 let connection = connection.ok_or(Misuse::UnknownConnection(stream.connection))?;
                 let at = self.questions.iter().position(|at| at.stream == stream);
                 let question = self.questions.remove(at.ok_or(Misuse::UnknownStream(stream))?);
-                let done = if allow {
-                    self.decide(stream, &connection, question.asked, true)
-                } else {
-                    Err(Refusal::Denied)
-                };
+                let done =
+                    if allow { self.decide(stream, &connection, question.asked, true) } else { Err(Refusal::Denied) };
                 if let Err(why) = done {
                     self.refuse(stream, connection.peer, question.asked, why);
                 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
 use tidewire_relay::server::{
-    Acl, Action, AclRule, CircuitEnd, CircuitState, Event, Input, Misuse, Offer, Scope, Server, ServerConfig, StopAnswer, Verdict, Who,
+    Acl, AclRule, Action, CircuitEnd, CircuitState, Event, Input, Misuse, Offer, Scope, Server, ServerConfig,
+    StopAnswer, Verdict, Who,
 };
 use tidewire_relay::{AskId, CircuitId, ConnectionId, Limit, RateConfig, Status, StreamKey};
 
@@ -49,8 +50,17 @@ fn acl(n: u8) -> Acl {
     let (rules, otherwise) = match n % 6 {
         0 | 1 => (vec![], Verdict::Allow),
         2 => (vec![], Verdict::Ask),
-        3 => (vec![rule(one, Scope::Reserve, None, Verdict::Deny), rule(two, Scope::Any, None, Verdict::Ask)], Verdict::Allow),
-        4 => (vec![rule(Who::Asn(8), Scope::Any, None, Verdict::Allow), rule(one, Scope::Connect, Some(peer(3)), Verdict::Ask)], Verdict::Allow),
+        3 => (
+            vec![rule(one, Scope::Reserve, None, Verdict::Deny), rule(two, Scope::Any, None, Verdict::Ask)],
+            Verdict::Allow,
+        ),
+        4 => (
+            vec![
+                rule(Who::Asn(8), Scope::Any, None, Verdict::Allow),
+                rule(one, Scope::Connect, Some(peer(3)), Verdict::Ask),
+            ],
+            Verdict::Allow,
+        ),
         _ => (vec![AclRule::default(); 9], Verdict::Deny),
     };
     Acl { rules, otherwise }
@@ -61,7 +71,7 @@ fn config(bytes: [u8; 8]) -> ServerConfig {
     let seconds = |n: u8| Duration::from_secs(n.into());
     let rate = |n: u8| {
         let on = RateConfig { interval: seconds(n % 16), burst: u32::from(n / 16) + 1, entries: 1000 };
-        if n % 4 == 0 { RateConfig::OFF } else { on }
+        if n.is_multiple_of(4) { RateConfig::OFF } else { on }
     };
     let mut config = ServerConfig::default();
     config.offer = match a % 8 {
@@ -93,8 +103,14 @@ impl World {
     pub fn new(bytes: [u8; 8]) -> World {
         let config = config(bytes);
         let server = Server::new(config.clone(), peer(0), &Seed::new([bytes[0]; 32]));
-        let mut world = World { server, model: Model::new(config, peer(0)), now: Time::ZERO, log: Vec::new(), seen: BTreeSet::new() };
-        if bytes[1] % 8 != 0 {
+        let mut world = World {
+            server,
+            model: Model::new(config, peer(0)),
+            now: Time::ZERO,
+            log: Vec::new(),
+            seen: BTreeSet::new(),
+        };
+        if !bytes[1].is_multiple_of(8) {
             world.tell(Input::Clock { unix: UnixTime::from_secs(1_800_000_000) });
             world.tell(Input::Reachable { public: true });
         }
@@ -113,7 +129,12 @@ impl World {
             4 => self.tell(Input::Disconnected { connection }),
             5..10 => self.tell(Input::Reserve { stream }),
             10..16 => self.tell(Input::Connect { stream, destination: peer(c % (PEERS + 1)) }),
-            16 => self.tell(Input::RequesterGone { stream }),
+            16 => {
+                let circuits = &self.model.circuits;
+                let of_circuit = circuits.get(usize::from(a) % circuits.len().max(1)).map(|at| at.source);
+                let stream = of_circuit.filter(|_| c % 4 != 0).unwrap_or(stream);
+                self.tell(Input::RequesterGone { stream });
+            }
             17..20 => self.answer_stop(a, b, c),
             20 | 21 => {
                 let circuit = self.some_circuit(a);
@@ -135,7 +156,8 @@ impl World {
             26 => self.tell(Input::Acl { acl: &acl(a) }),
             27 if a % 8 == 0 => self.tell(Input::Drain { grace: Duration::from_secs((b % 32).into()) }),
             28 => {
-                let texts = ["/ip4/12.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/dns4/relay.net/tcp/2", "/ip4/0.0.0.0/tcp/1"];
+                let texts =
+                    ["/ip4/12.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/dns4/relay.net/tcp/2", "/ip4/0.0.0.0/tcp/1"];
                 let addresses: Vec<Multiaddr> =
                     texts.iter().take(usize::from(a % 5)).map(|text| text.parse().unwrap()).collect();
                 self.tell(Input::Addresses { addresses: &addresses });
@@ -208,8 +230,7 @@ impl World {
         assert_eq!(view.counters, self.model.counters, "after {:#?}", self.log);
         let held = view.reservations.iter().map(|at| (at.peer, at.until, at.expire, at.renewals, at.circuits));
         let expected = self.model.reservations.iter();
-        let expected =
-            expected.map(|at| (at.peer, at.until, at.expire, at.renewals, self.model.circuits_of(at.peer)));
+        let expected = expected.map(|at| (at.peer, at.until, at.expire, at.renewals, self.model.circuits_of(at.peer)));
         assert!(held.eq(expected), "after {:#?}", self.log);
         let state = |open: bool, closing: bool| match (open, closing) {
             (false, _) => CircuitState::Opening,
@@ -240,7 +261,7 @@ impl World {
             Some(circuit) => (AskId(circuit.id.0), circuit.at),
             None => (AskId(a.into()), ConnectionId(b.into())),
         };
-        let connection = if b % 16 == 0 { ConnectionId(99) } else { at };
+        let connection = if b.is_multiple_of(16) { ConnectionId(99) } else { at };
         let answer = match c % 8 {
             0 => StopAnswer::Refused(Status::CONNECTION_FAILED),
             1 => StopAnswer::Failed("the protocol is not spoken"),

@@ -1,6 +1,7 @@
 //! Without descriptors a listener waits, and goes on.
 
-use super::{Node, id, loopback, socket};
+use super::support::shared::{id, loopback};
+use super::support::{Node, socket};
 use std::net::TcpStream;
 
 /// A process of its own, with few descriptors, runs the test below.

@@ -10,9 +10,7 @@ mod server;
 mod status;
 pub(crate) mod stream;
 
-pub use client::{
-    Client, ClientAction, ClientConfig, ClientExplanation, ClientInput, ClientMisuse, ClientWaiting,
-};
+pub use client::{Client, ClientAction, ClientConfig, ClientExplanation, ClientInput, ClientMisuse, ClientWaiting};
 pub use server::{
     Server, ServerAction, ServerConfig, ServerCounters, ServerExplanation, ServerInput, ServerMisuse, ServerStep,
 };

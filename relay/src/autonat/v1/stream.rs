@@ -8,7 +8,9 @@
 //! ```
 
 use super::{Response, Status};
-use crate::exchange::{Answer, Config, Context, Expected, Fault, Field, Input, Reply, ReplyError, Request, Service, Wait};
+use crate::exchange::{
+    Answer, Config, Context, Expected, Fault, Field, Input, Reply, ReplyError, Request, Service, Wait,
+};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};

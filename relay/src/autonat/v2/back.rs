@@ -44,7 +44,11 @@ impl Asking {
 
 impl Serving {
     pub(crate) fn new(config: &Config, now: Time) -> Self {
-        Serving { wait: Wait::new(Service::AutonatV2Back.max_message(), now, config.dial_back), asked: false, answered: false }
+        Serving {
+            wait: Wait::new(Service::AutonatV2Back.max_message(), now, config.dial_back),
+            asked: false,
+            answered: false,
+        }
     }
 
     pub(crate) fn advance(&mut self, now: Time, rx: &mut BytesMut, input: Input) -> Result<Option<Request>, Fault> {

@@ -5,10 +5,10 @@
 //!
 //! Spec: libp2p/specs autonat/autonat-v2.md.
 
+pub(crate) mod back;
 mod client;
 mod server;
 mod status;
-pub(crate) mod back;
 pub(crate) mod stream;
 mod votes;
 
@@ -17,7 +17,7 @@ pub use client::{
     ClientWaiting, HeardOn,
 };
 pub use server::{
-    DialBackOutcome, Server, ServerAction, ServerConfig, ServerCounters, ServerExplanation, ServerInput,
-    ServerMisuse, ServerStep,
+    DialBackOutcome, Server, ServerAction, ServerConfig, ServerCounters, ServerExplanation, ServerInput, ServerMisuse,
+    ServerStep,
 };
 pub use status::{DialStatus, Response, Status};

@@ -60,11 +60,19 @@ pub(crate) struct Serving {
 enum Step {
     Waiting,
     /// The request is told, and decided elsewhere.
-    Asked { count: u32 },
+    Asked {
+        count: u32,
+    },
     /// Data is being counted.
-    Paying { count: u32, wanted: u64, paid: u64 },
+    Paying {
+        count: u32,
+        wanted: u64,
+        paid: u64,
+    },
     /// The data came, and that is told.
-    Paid { count: u32 },
+    Paid {
+        count: u32,
+    },
     Answered,
 }
 
@@ -97,6 +105,11 @@ impl Asking {
         tx: &mut BytesMut,
         input: Input,
     ) -> Result<Option<Answer>, Fault> {
+        self.send(tx);
+        // First all is paid: what was read in between must not decide how much (law 7).
+        if matches!(self.charge, Charge::Owed(owed) if owed > 0) && now < self.wait.deadline() {
+            return Ok(None);
+        }
         let (asked, charge) = (self.asked, self.charge);
         let result = self.wait.message(now, rx, input, |message: Rpc| match message {
             Rpc { dial_response: Some(bytes), .. } => {
@@ -126,9 +139,8 @@ impl Asking {
             }
         });
         match &result {
+            Ok(None) => {}
             Ok(Some(Answer::CostAsked { bytes, .. })) => self.charge = Charge::Asked(*bytes),
-            Ok(None) => self.send(tx),
-            // The server wants no more, or nothing more is owed to it.
             Ok(Some(_)) | Err(_) => self.charge = Charge::Owed(0),
         }
         result

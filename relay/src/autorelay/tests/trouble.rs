@@ -139,6 +139,26 @@ fn no_more_candidates_are_remembered_than_may_be() {
 }
 
 #[test]
+fn who_is_left_alone_is_so_even_if_it_made_room_for_another() {
+    let mut desk = Desk::new(AutoRelayConfig { max_candidates: 1, max_left_alone: 1, ..AutoRelayConfig::mission() });
+    let known = |desk: &mut Desk, n: u8| desk.auto.stage_of(peer(n)).is_some();
+    for n in [1, 2] {
+        desk.found(&[n]);
+        desk.connect(n.into(), n);
+        desk.identify(n, false);
+    }
+    desk.found(&[1]);
+    assert!(!known(&mut desk, 1) && known(&mut desk, 2));
+    desk.found(&[3]);
+    assert!(known(&mut desk, 3));
+    desk.wait(secs(1800));
+    desk.found(&[2]);
+    assert!(!known(&mut desk, 2));
+    desk.found(&[1]);
+    assert!(known(&mut desk, 1), "of one that was alone for longer nothing is remembered: there is a cap");
+}
+
+#[test]
 fn only_so_many_are_connected_at_one_time() {
     let mut desk = Desk::new(AutoRelayConfig::mission());
     desk.found(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);

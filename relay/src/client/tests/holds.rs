@@ -77,7 +77,7 @@ fn reservations_of_no_length_are_not_asked_for_all_the_time() {
         desk.grant(5, 1, UNIX + desk.now.as_nanos() / 1_000_000_000 + 1);
         asked += 1;
         // It ends, and is asked for again.
-        while desk.client.explain(&peer(1)).unwrap().doing != Doing::Asking {
+        while desk.client.explain(desk.now, &peer(1)).unwrap().doing != Doing::Asking {
             desk.skip();
         }
     }
@@ -107,7 +107,7 @@ fn without_a_clock_a_reservation_is_taken_to_be_short() {
     client.handle(Time::ZERO, Input::Hold { relay, addresses: &[] }).unwrap();
     let answer = Answer::Reserved(Box::new(reservation(relay, UNIX + HOUR)));
     client.handle(Time::ZERO, Input::Answered { ask: AskId(0), stream: over(5, 1), answer: &answer }).unwrap();
-    assert_eq!(client.explain(&relay).unwrap().left, Some(secs(300)));
+    assert_eq!(client.explain(Time::ZERO, &relay).unwrap().left, Some(secs(300)));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn the_clock_goes_on_by_itself() {
     desk.connect(5, 1);
     desk.hold(1);
     desk.grant(5, 1, UNIX + HOUR);
-    assert_eq!(desk.client.explain(&peer(1)).unwrap().left, Some(secs(HOUR - 1000)));
+    assert_eq!(desk.client.explain(desk.now, &peer(1)).unwrap().left, Some(secs(HOUR - 1000)));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn giving_back_ends_everything_about_it() {
     desk.tell(Input::Release { relay: peer(1) });
     assert_eq!(desk.said(), [Action::Release { peer: peer(1) }, Action::Circuits(vec![])]);
     assert!(desk.client.deadline().is_never());
-    assert_eq!(desk.client.explain(&peer(1)), None);
+    assert_eq!(desk.client.explain(desk.now, &peer(1)), None);
     assert_eq!(desk.give(Input::Release { relay: peer(1) }), Err(Misuse::NotHeld(peer(1))));
 }
 
@@ -213,14 +213,14 @@ fn holds_have_a_cap_and_we_are_no_relay_for_ourselves() {
 fn a_view_says_what_is_being_done() {
     let mut desk = Desk::new(ClientConfig::default()).held(5, 1);
     desk.wait(secs(100));
-    let view = desk.client.explain(&peer(1)).unwrap();
+    let view = desk.client.explain(desk.now, &peer(1)).unwrap();
     assert_eq!((view.doing, view.left, view.failures), (Doing::Holding, Some(secs(HOUR - 100)), 0));
     assert!(view.to_string().ends_with("holds for 3500 s more"), "{view}");
     desk.hold(2);
-    let view = desk.client.explain(&peer(2)).unwrap();
+    let view = desk.client.explain(desk.now, &peer(2)).unwrap();
     assert!(view.to_string().ends_with("waits for a connection, 60 s at most"), "{view}");
     desk.tell(Input::ConnectFailed { relay: peer(2), why: "refused" });
-    let view = desk.client.explain(&peer(2)).unwrap();
+    let view = desk.client.explain(desk.now, &peer(2)).unwrap();
     assert!(view.to_string().ends_with("tries again in 1 s; 1 times without success, last: refused"), "{view}");
-    assert_eq!(desk.client.views().count(), 2);
+    assert_eq!(desk.client.views(desk.now).count(), 2);
 }

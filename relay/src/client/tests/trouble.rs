@@ -124,15 +124,13 @@ fn tries_have_an_end_and_another_network_a_new_beginning() {
     for expected in [true, true, false] {
         desk.tell(Input::ConnectFailed { relay: peer(1), why: "refused" });
         assert_eq!(retry_of(&desk.events()).is_some(), expected);
-        desk.wait(secs(1000));
-        desk.said.clear();
-        if !expected {
-            break;
+        if expected {
+            desk.skip();
+            assert!(matches!(desk.said()[..], [Action::Connect { .. }]));
         }
-        desk.said();
     }
     assert!(desk.client.deadline().is_never());
-    assert_eq!(desk.client.explain(&peer(1)).unwrap().doing, Doing::GaveUp);
+    assert_eq!(desk.client.explain(desk.now, &peer(1)).unwrap().doing, Doing::GaveUp);
     desk.tell(Input::NetworkChanged);
     assert!(matches!(desk.said()[..], [Action::Connect { .. }]));
     desk.tell(Input::ConnectFailed { relay: peer(1), why: "refused" });

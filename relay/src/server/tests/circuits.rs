@@ -231,4 +231,7 @@ fn counts_are_right_again_after_every_way_to_fail() {
         assert_eq!(world.server.counts().circuits, 0, "round {round}");
         assert_eq!(world.server.explain_peer(&peer(1)).unwrap().circuits, 0, "round {round}");
     }
+    world.disconnect(1);
+    world.disconnect(2);
+    assert_eq!((world.server.counts(), world.server.explain().memory), (Default::default(), 0));
 }

@@ -64,6 +64,54 @@ fn an_idle_circuit_takes_less_than_a_kibibyte() {
     assert!(said * 10 >= taken * 9 && said * 2 <= taken * 3, "{said} bytes are said, {taken} are taken");
 }
 
+/// CVE-2022-23486 and its kin, CVE-2026-35405: an adversary opens and asks all that it may, under as many names as it likes.
+#[test]
+fn a_flood_of_everything_stays_under_the_caps() {
+    let mut config =
+        ServerConfig { connections: 300, acl_questions: 20, memory: 256 * 1024, ..ServerConfig::default() };
+    for rate in [
+        &mut config.reserve_per_peer,
+        &mut config.reserve_per_network,
+        &mut config.connect_per_peer,
+        &mut config.connect_per_network,
+    ] {
+        rate.entries = 100;
+    }
+    let ask = crate::server::AclRule {
+        who: crate::server::Who::Network { address: "11.0.0.0".parse().unwrap(), prefix: 24 },
+        verdict: crate::server::Verdict::Ask,
+        ..Default::default()
+    };
+    config.acl.rules.push(ask);
+    let mut world = World::new(config);
+    let mut most = 0;
+    for n in 0..20_000u32 {
+        let (id, remote) = (u64::from(n % 700), address(n % 5000));
+        let connection = ConnectionId(id);
+        let connected = Input::Connected { connection, peer: peer(n), remote: &remote, relayed: false, asn: Some(n) };
+        for input in [
+            connected,
+            Input::Reserve { stream: on(id, 1) },
+            Input::Reserve { stream: on(id, n.into()) },
+            Input::Connect { stream: on(id, 2), destination: peer(n / 100 * 100) },
+            Input::Connect { stream: on(id, u64::from(n) + 3), destination: peer(n.saturating_sub(1)) },
+        ] {
+            let _ = world.server.handle(world.now, input);
+        }
+        if n % 3 == 0 {
+            let _ = world.server.handle(world.now, Input::Disconnected { connection: ConnectionId(id / 2) });
+        }
+        world.actions();
+        world.wait(SECOND / 100);
+        let counts = world.server.counts();
+        assert!(counts.connections <= 300 && counts.peers <= 600 && counts.questions <= 20, "{counts:?}");
+        assert!(counts.reservations <= 128 && counts.circuits <= 1024, "{counts:?}");
+        most = most.max(world.server.memory_used());
+    }
+    assert!(world.server.counters().reservations > 128, "{:?}", world.server.counters());
+    assert!(most < 400 * 1024, "{most} bytes");
+}
+
 /// Nanoseconds for one renewal: each is asked for in time, in the order in which the reservations were given; or all of them at
 /// one moment, in an order that knows no neighbours.
 fn renewal(count: u32, at_one_moment: bool) -> f64 {

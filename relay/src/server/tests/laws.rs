@@ -35,11 +35,13 @@ impl EventSubject for Subject {
     type Input = Op;
 
     fn machine(&self) -> Server {
-        let mut config = ServerConfig::default();
-        config.reservations = 2;
-        config.circuits_per_peer = 2;
-        config.limit = Limit { duration: Some(20 * SECOND), data: None };
-        config.reserve_per_peer = RateConfig::per(2, MINUTE);
+        let config = ServerConfig {
+            reservations: 2,
+            circuits_per_peer: 2,
+            limit: Limit { duration: Some(20 * SECOND), data: None },
+            reserve_per_peer: RateConfig::per(2, MINUTE),
+            ..ServerConfig::default()
+        };
         Server::new(config, peer(0), &Seed::new([4; 32]))
     }
 
@@ -144,7 +146,8 @@ fn the_laws_hold_through_a_busy_day() {
     let mut script: Vec<_> = script.into_iter().map(Step::Input).collect();
     script.push(Step::Wait(10 * SECOND));
     // In an idle world there is no circuit: a misuse, with nothing before it that waits to be polled.
-    let more = [Op::Progress(0), Op::Reserve(1, 2), Op::Reserve(1, 3), Op::Rules, Op::Connect(2, 8, 1), Op::Connect(3, 8, 1)];
+    let more =
+        [Op::Progress(0), Op::Reserve(1, 2), Op::Reserve(1, 3), Op::Rules, Op::Connect(2, 8, 1), Op::Connect(3, 8, 1)];
     script.extend(more.into_iter().map(Step::Input));
     script.push(Step::Wait(5 * SECOND));
     script.push(Step::Input(Op::Decide(2, 8, true)));

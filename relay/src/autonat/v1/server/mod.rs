@@ -290,7 +290,8 @@ impl Server {
     }
 
     fn check(&self, now: Time, peer: PeerId, remote: &Multiaddr) -> Result<IpAddr, &'static str> {
-        let ip = address::observed_ip(remote).ok_or("your IP address is not known here: ask over a direct connection")?;
+        let ip =
+            address::observed_ip(remote).ok_or("your IP address is not known here: ask over a direct connection")?;
         if Reach::of_ip(ip) != Reach::Public && !self.config.allow_private {
             return Err("you come from a private address");
         }
@@ -343,12 +344,7 @@ impl Server {
         addresses
     }
 
-    fn dialed_back(
-        &mut self,
-        now: Time,
-        attempt: DialBackId,
-        reached: Option<&Multiaddr>,
-    ) -> Result<(), ServerMisuse> {
+    fn dialed_back(&mut self, now: Time, attempt: DialBackId, reached: Option<&Multiaddr>) -> Result<(), ServerMisuse> {
         let stream = self.attempts.remove(&attempt).ok_or(ServerMisuse::UnknownAttempt { attempt })?;
         let Some(serving) = self.requests.get(&stream) else { return Ok(()) };
         let until = serving.until;

@@ -44,9 +44,9 @@ fn status(action: Option<ServerAction>) -> (Status, Option<Multiaddr>) {
 
 fn refusal(action: Option<ServerAction>) -> alloc::string::String {
     match action {
-        Some(ServerAction::Reply { reply: Reply::Dialed(Response { status: Status::DIAL_REFUSED, text, .. }), .. }) => {
-            text.into()
-        }
+        Some(ServerAction::Reply {
+            reply: Reply::Dialed(Response { status: Status::DIAL_REFUSED, text, .. }), ..
+        }) => text.into(),
         other => panic!("{other:?}"),
     }
 }
@@ -123,10 +123,7 @@ fn at_most_sixteen_addresses_are_dialed_and_none_is_a_refusal() {
     assert_eq!(dialed(ask(&mut server, Time::ZERO, 1, &many)).1.len(), 16);
     for asked in [&[][..], &["/dns4/victim.org/tcp/1", "/ip4/8.8.4.4/udp/1/quic-v1"]] {
         open(&mut server, Time::ZERO, 2, 2, REMOTE);
-        assert_eq!(
-            refusal(ask(&mut server, Time::ZERO, 2, asked)),
-            "no address of yours can be dialed from here"
-        );
+        assert_eq!(refusal(ask(&mut server, Time::ZERO, 2, asked)), "no address of yours can be dialed from here");
         assert!(!server.requests.contains_key(&stream(2)));
     }
 }
@@ -206,10 +203,8 @@ fn the_explanation_is_for_a_person() {
     let mut server = fresh();
     open(&mut server, Time::ZERO, 1, 1, REMOTE);
     let text = alloc::string::ToString::to_string(&server.explain(Time::ZERO));
-    let expected = format!(
-        "1 let in, 0 refused unread, 0 dials, 0 reached\nc1/s0 of {}: waits for the request",
-        peer(1)
-    );
+    let expected =
+        format!("1 let in, 0 refused unread, 0 dials, 0 reached\nc1/s0 of {}: waits for the request", peer(1));
     assert_eq!(text, expected);
 }
 
@@ -237,9 +232,7 @@ impl EventSubject for Subject {
         server.handle(
             now,
             match told {
-                Told::Opened(n, from) => {
-                    ServerInput::Opened { stream: stream(*n), peer: peer(*from), remote: &remote }
-                }
+                Told::Opened(n, from) => ServerInput::Opened { stream: stream(*n), peer: peer(*from), remote: &remote },
                 Told::Requested(n) => ServerInput::Requested { stream: stream(*n), request: &request },
                 Told::Gone(n) => ServerInput::Gone { stream: stream(*n) },
             },

@@ -1,8 +1,6 @@
 use crate::autonat::testing::peer;
 use crate::autonat::testing::wire::{fixed64, frame, number};
-use crate::exchange::{
-    Answer, Ask, Asker, Config, Context, Fault, Reply, ReplyError, Request, Responder, Service,
-};
+use crate::exchange::{Answer, Ask, Asker, Config, Context, Fault, Reply, ReplyError, Request, Responder, Service};
 use bytes::BytesMut;
 use core::ops::ControlFlow;
 use core::time::Duration;

@@ -35,16 +35,14 @@ mod tests;
 mod tracked;
 
 pub use config::ClientConfig;
-pub use io::{
-    AddressExplanation, ClientAction, ClientExplanation, ClientInput, ClientMisuse, ClientWaiting, HeardOn,
-};
+pub use io::{AddressExplanation, ClientAction, ClientExplanation, ClientInput, ClientMisuse, ClientWaiting, HeardOn};
 
 use super::stream::{ADDRESS_BYTES, PER_ADDRESS};
 use super::{DialStatus, Response, Status};
+use crate::autonat::Reachability;
 use crate::autonat::address;
 use crate::autonat::draw::Draw;
 use crate::autonat::servers::Servers;
-use crate::autonat::Reachability;
 use crate::exchange::{Answer, Ask, Reply};
 use crate::{AskId, ConnectionId, StreamKey};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -280,7 +278,8 @@ impl Client {
     }
 
     fn go_on(&mut self, now: Time) {
-        let over: Vec<AskId> = self.asks.iter().filter(|(_, asking)| asking.until <= now).map(|(ask, _)| *ask).collect();
+        let over: Vec<AskId> =
+            self.asks.iter().filter(|(_, asking)| asking.until <= now).map(|(ask, _)| *ask).collect();
         for ask in over {
             // Of a claim whose dial-back never came the stream is closed already.
             let claimed = self.asks.get(&ask).and_then(|asking| asking.claimed);

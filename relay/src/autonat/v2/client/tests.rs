@@ -399,8 +399,5 @@ fn the_explanation_is_for_a_person() {
     let question = world.next();
     world.vote(&question, true);
     let text = alloc::string::ToString::to_string(&world.client.explain(world.now));
-    assert_eq!(
-        text,
-        "unknown, 2 servers\n/ip4/8.8.8.8/tcp/4001: unknown (1 votes, a lead of 1); 1 servers are asked"
-    );
+    assert_eq!(text, "unknown, 2 servers\n/ip4/8.8.8.8/tcp/4001: unknown (1 votes, a lead of 1); 1 servers are asked");
 }

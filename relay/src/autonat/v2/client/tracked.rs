@@ -65,10 +65,10 @@ impl Tracked {
             (true, self.paused_until, Rest::Paused),
         ];
         let applying = rests.into_iter().filter(|(applies, until, _)| *applies && *until > Time::ZERO);
-        applying.map(|(_, until, rest)| (until, rest)).max_by_key(|(until, _)| *until).map_or(
-            (Time::ZERO, None),
-            |(until, rest)| (until, Some(rest)),
-        )
+        applying
+            .map(|(_, until, rest)| (until, rest))
+            .max_by_key(|(until, _)| *until)
+            .map_or((Time::ZERO, None), |(until, rest)| (until, Some(rest)))
     }
 
     /// How many questions about it at one time are of use.

@@ -27,9 +27,7 @@ mod io;
 mod tests;
 
 pub use config::ServerConfig;
-pub use io::{
-    DialBackOutcome, ServerAction, ServerCounters, ServerExplanation, ServerInput, ServerMisuse, ServerStep,
-};
+pub use io::{DialBackOutcome, ServerAction, ServerCounters, ServerExplanation, ServerInput, ServerMisuse, ServerStep};
 
 use super::{DialStatus, Response, Status};
 use crate::autonat::address::{self, IpVersion};
@@ -140,9 +138,7 @@ impl Server {
             let left = serving.until.since(now);
             let step = match &serving.step {
                 Step::Reading => ServerStep::Reading,
-                Step::Paying { chosen, bytes } => {
-                    ServerStep::Paying { address: chosen.address.clone(), bytes: *bytes }
-                }
+                Step::Paying { chosen, bytes } => ServerStep::Paying { address: chosen.address.clone(), bytes: *bytes },
                 Step::Waiting { chosen } => ServerStep::Waiting { address: chosen.address.clone(), left },
                 Step::Dialing { chosen, .. } => ServerStep::Dialing { address: chosen.address.clone() },
             };
@@ -199,7 +195,11 @@ impl Server {
                 let index = u32::try_from(i).unwrap_or(u32::MAX);
                 let at_observed = address.ip().map(|asked| asked.to_canonical()) == Some(ip);
                 let chosen = Chosen { index, address, nonce: *nonce };
-                if at_observed { self.dial(now, stream, chosen) } else { self.charge(now, stream, chosen) }
+                if at_observed {
+                    self.dial(now, stream, chosen);
+                } else {
+                    self.charge(now, stream, chosen);
+                }
                 Ok(())
             }
             (Step::Paying { chosen, bytes }, Request::Paid { bytes: paid }) if paid >= bytes => {

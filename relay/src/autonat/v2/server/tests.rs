@@ -162,12 +162,7 @@ fn the_first_address_that_can_be_dialed_is_chosen_and_other_ips_are_charged() {
 #[test]
 fn only_versions_of_ip_that_we_have_are_dialed() {
     let addresses = ["/ip6/2606:4700::1/tcp/1", "/ip4/8.8.4.4/tcp/1", "/dns/libp2p.io/tcp/1"];
-    let table = [
-        ((true, true), Some(0)),
-        ((true, false), Some(1)),
-        ((false, true), Some(0)),
-        ((false, false), None),
-    ];
+    let table = [((true, true), Some(0)), ((true, false), Some(1)), ((false, true), Some(0)), ((false, false), None)];
     for ((ipv4, ipv6), expected) in table {
         let mut server = fresh();
         server.handle(Time::ZERO, ServerInput::Connectivity { ipv4, ipv6 }).unwrap();
@@ -371,9 +366,7 @@ impl EventSubject for Subject {
                 server.handle(now, ServerInput::Requested { stream: stream(*n), request: &request })
             }
             Told::Gone(n) => server.handle(now, ServerInput::Gone { stream: stream(*n) }),
-            Told::Connectivity(ipv6) => {
-                server.handle(now, ServerInput::Connectivity { ipv4: true, ipv6: *ipv6 })
-            }
+            Told::Connectivity(ipv6) => server.handle(now, ServerInput::Connectivity { ipv4: true, ipv6: *ipv6 }),
         }
     }
 
@@ -411,5 +404,5 @@ fn it_keeps_the_laws() {
         Script::Input(Told::Gone(4)),
         Script::Wait(120 * SECOND),
     ];
-    check_events(&Subject, &script, Limits { memory: 32 * 1024, may_merge: true, ..Limits::default() }).unwrap();
+    check_events(&Subject, &script, Limits { memory: 32 * 1024, ..Limits::default() }).unwrap();
 }

@@ -157,7 +157,7 @@ fn what_is_paid_comes_in_chunks_of_at_most_4096_bytes_and_is_enough() {
 }
 
 #[test]
-fn after_paying_only_the_answer_may_come_and_it_ends_the_paying() {
+fn after_all_is_paid_only_the_answer_may_come() {
     for (next, expected) in [
         (dial_response(200, 0, 200), Ok(Some(Answer::Probed(Response::dialed(0, DialStatus::OK))))),
         (data_request(0, 9), Err(Fault::UnexpectedType { expected: Expected::AutonatV2Response, got: 3 })),
@@ -165,14 +165,35 @@ fn after_paying_only_the_answer_may_come_and_it_ends_the_paying() {
         let (mut rx, mut tx) = (BytesMut::from(&data_request(0, 100_000)[..]), BytesMut::new());
         let mut asker = asker(&two(), &mut tx);
         asker.advance(T0, &mut rx, &mut tx).unwrap();
+        tx.clear();
         asker.pay(Time::from_millis(500), &mut tx).unwrap();
         assert_eq!(asker.deadline(), Time::from_millis(20_500));
         rx.extend_from_slice(&next);
-        tx.clear();
-        assert_eq!(asker.advance(T0, &mut rx, &mut tx).map_err(|error| error.fault), expected);
+        let mut sent = 0;
+        let told = loop {
+            sent += tx.split().len();
+            match asker.advance(T0, &mut rx, &mut tx) {
+                Ok(None) => assert!(!tx.is_empty(), "it stopped after {sent} bytes"),
+                told => break told,
+            }
+        };
+        sent += tx.split().len();
+        assert!(sent >= 100_000, "an answer that comes early doesn't lower the price: {sent} bytes");
+        assert_eq!(told.map_err(|error| error.fault), expected);
         let _ = asker.advance(T0, &mut rx, &mut tx);
         assert!(tx.is_empty() && asker.is_over());
     }
+}
+
+#[test]
+fn a_server_that_reads_nothing_is_not_waited_for_longer_than_its_time() {
+    let (mut rx, mut tx) = (BytesMut::from(&data_request(0, 100_000)[..]), BytesMut::new());
+    let mut asker = asker(&two(), &mut tx);
+    asker.advance(T0, &mut rx, &mut tx).unwrap();
+    asker.pay(T0, &mut tx).unwrap();
+    assert_eq!(asker.advance(T0, &mut rx, &mut tx), Ok(None));
+    let error = asker.advance(asker.deadline(), &mut rx, &mut tx).unwrap_err();
+    assert_eq!(error.fault, Fault::Timeout { after: Duration::from_secs(20) });
 }
 
 #[test]
