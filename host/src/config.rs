@@ -3,6 +3,7 @@
 use crate::addresses;
 use core::time::Duration;
 use smol_str::SmolStr;
+use tidewire_relay::autonat;
 use tidewire_relay::client::ClientConfig;
 use tidewire_relay::server::ServerConfig;
 
@@ -61,12 +62,36 @@ impl Default for Config {
 }
 
 /// Relays and reachability.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct Relaying {
     /// Others are relays for us.
     pub client: ClientConfig,
+    /// Ask others whether we can be reached: AutoNAT v1. Default: yes.
+    pub autonat_v1: Option<autonat::v1::ClientConfig>,
+    /// The same, of each address: AutoNAT v2. Default: yes.
+    pub autonat_v2: Option<autonat::v2::ClientConfig>,
+    /// Tell others whether they can be reached: AutoNAT v1. Default: no.
+    pub autonat_v1_server: Option<autonat::v1::ServerConfig>,
+    /// The same, of each address: AutoNAT v2. Default: no.
+    pub autonat_v2_server: Option<autonat::v2::ServerConfig>,
+    /// Dials for these servers at once. Default 32.
+    pub max_probes: u32,
     /// We are a relay for others, under these limits. Default: no.
     pub server: Option<ServerConfig>,
+}
+
+impl Default for Relaying {
+    fn default() -> Self {
+        Relaying {
+            client: ClientConfig::default(),
+            autonat_v1: Some(autonat::v1::ClientConfig::default()),
+            autonat_v2: Some(autonat::v2::ClientConfig::default()),
+            autonat_v1_server: None,
+            autonat_v2_server: None,
+            max_probes: 32,
+            server: None,
+        }
+    }
 }

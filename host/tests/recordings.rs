@@ -382,7 +382,7 @@ fn input(what: u8, a: u8, b: u8) -> Option<Input> {
         2 => Input::NotListening { listener, address: at },
         3 => Input::ListenerClosed { listener, why: "closed".into() },
         4 | 5 => Input::Incoming { connection, local, remote: at, over: None, asn: None },
-        6 | 7 => Input::Dialed { dial, connection, local, remote: at, over: None, asn: None },
+        6 | 7 => Input::Dialed { dial, connection, local, remote: at },
         8 => Input::DialFailed { dial, fault: DialFault::Transport("refused".into()) },
         9..=11 => report(Report::Established {
             peer,

@@ -1,11 +1,12 @@
 //! The command line: from words to a [`Command`], or to one line that says why not.
 
 mod address;
+mod relays;
 mod words;
 
 use crate::help;
 use crate::{replay, trace};
-use address::address;
+use address::{Purpose, address};
 use lexopt::Parser;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tidewire_core::Multiaddr;
 use tidewire_upgrade::connection::Selection;
 use tidewire_upgrade::muxer::MuxerKind;
 use tidewire_upgrade::pipeline::SecurityKind;
+pub(crate) use relays::{Listen, Relay, Reserve, Serving};
 use words::{Word, bytes, fail, is_help, list, next, number, one_of, seconds, text, unknown, utf8, value};
 
 /// What to do.
@@ -22,6 +24,10 @@ use words::{Word, bytes, fail, is_help, list, next, number, one_of, seconds, tex
 pub(crate) enum Command {
     Listen(Listen),
     Dial(Dial),
+    Relay(Relay),
+    Reserve(Reserve),
+    /// Dials through a relay.
+    DialCircuit(Dial),
     Ping(Ping),
     Demo(Demo),
     Id(Id),
@@ -38,19 +44,14 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug)]
-pub(crate) struct Listen {
-    pub(crate) addresses: Vec<Multiaddr>,
-    pub(crate) max_connections: Option<u32>,
-    pub(crate) metrics: Option<SocketAddr>,
-    pub(crate) control: Option<PathBuf>,
-    pub(crate) node: Node,
-}
-
-#[derive(Debug)]
 pub(crate) struct Dial {
     pub(crate) address: Multiaddr,
     pub(crate) size: u64,
     pub(crate) hold: Option<Duration>,
+    /// Where we listen meanwhile.
+    pub(crate) listen: Vec<Multiaddr>,
+    /// Where others reach us, though we don't listen there.
+    pub(crate) announce: Vec<Multiaddr>,
     pub(crate) node: Node,
 }
 
@@ -118,8 +119,11 @@ const VERSION: &str = concat!("tidewire ", env!("CARGO_PKG_VERSION"), "\n");
 type Reader = fn(&mut Parser) -> Result<Command, Unusable>;
 /// Each command's name, its help, and who reads its options.
 const COMMANDS: &[(&str, &str, Reader)] = &[
-    ("listen", help::LISTEN, listen),
+    ("listen", help::LISTEN, relays::listen),
     ("dial", help::DIAL, dial),
+    ("relay", help::RELAY, relays::relay),
+    ("reserve", help::RESERVE, relays::reserve),
+    ("dial-circuit", help::DIAL_CIRCUIT, dial_circuit),
     ("ping", help::PING, ping),
     ("demo", help::DEMO, demo),
     ("id", help::ID, id),
@@ -175,51 +179,65 @@ fn about(parser: &mut Parser) -> Result<Command, Unusable> {
     }
 }
 
-fn listen(parser: &mut Parser) -> Result<Command, Unusable> {
-    let mut listen =
-        Listen { addresses: Vec::new(), max_connections: None, metrics: None, control: None, node: Node::default() };
-    while let Some(arg) = next(parser)? {
-        match arg {
-            Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::LISTEN)),
-            Word::Option(o) if o == "--listen" => {
-                let text = text(parser, "--listen")?;
-                listen.addresses.push(address("--listen", &text, true)?);
-            }
-            Word::Option(o) if o == "--max-connections" => {
-                let most = number(parser, "--max-connections")?;
-                if most == 0 {
-                    return fail("--max-connections: expected 1 at least");
-                }
-                listen.max_connections = Some(most);
-            }
-            Word::Option(o) if o == "--metrics" => listen.metrics = Some(socket(parser, "--metrics")?),
-            Word::Option(o) if o == "--control" => listen.control = Some(value(parser, "--control")?.into()),
-            Word::Value(word) => {
-                return fail(format!("{word:?} is in the way; addresses to listen on come behind --listen"));
-            }
-            Word::Option(option) => listen.node.option(&option, parser, "tidewire listen --help")?,
-        }
-    }
-    if listen.addresses.is_empty() {
-        listen.addresses.push(address("--listen", LISTEN_ADDRESS, true)?);
-    }
-    listen.node.check()?;
-    Ok(Command::Listen(listen))
+fn dial(parser: &mut Parser) -> Result<Command, Unusable> {
+    let mut dial = Dialing::new("dial", help::DIAL, Purpose::Dial);
+    let help = dial.read(parser)?;
+    help.map_or_else(|| Ok(Command::Dial(dial.finish(ADDRESS)?)), |text| Ok(Command::Print(text)))
 }
 
-fn dial(parser: &mut Parser) -> Result<Command, Unusable> {
-    let (mut node, mut to, mut size, mut hold) = (Node::default(), None, DIAL_SIZE, None);
-    while let Some(arg) = next(parser)? {
-        match arg {
-            Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::DIAL)),
-            Word::Option(o) if o == "--size" => size = bytes(parser, "--size")?,
-            Word::Option(o) if o == "--hold" => hold = Some(seconds(parser, "--hold")?),
-            Word::Value(word) => only_one(&mut to, word, "dial")?,
-            Word::Option(option) => node.option(&option, parser, "tidewire dial --help")?,
-        }
+fn dial_circuit(parser: &mut Parser) -> Result<Command, Unusable> {
+    let mut dial = Dialing::new("dial-circuit", help::DIAL_CIRCUIT, Purpose::Circuit);
+    let help = dial.read(parser)?;
+    help.map_or_else(|| Ok(Command::DialCircuit(dial.finish(CIRCUIT)?)), |text| Ok(Command::Print(text)))
+}
+
+/// What `dial` and `dial-circuit` are told.
+struct Dialing {
+    command: &'static str,
+    help: &'static str,
+    purpose: Purpose,
+    to: Option<Multiaddr>,
+    size: u64,
+    hold: Option<Duration>,
+    listen: Vec<Multiaddr>,
+    announce: Vec<Multiaddr>,
+    node: Node,
+}
+
+impl Dialing {
+    fn new(command: &'static str, help: &'static str, purpose: Purpose) -> Self {
+        let (listen, announce, node) = (Vec::new(), Vec::new(), Node::default());
+        Dialing { command, help, purpose, to: None, size: DIAL_SIZE, hold: None, listen, announce, node }
     }
-    node.check()?;
-    Ok(Command::Dial(Dial { address: given(to)?, size, hold, node }))
+
+    /// The help, if it is asked for.
+    fn read(&mut self, parser: &mut Parser) -> Result<Option<&'static str>, Unusable> {
+        let circuit = self.purpose == Purpose::Circuit;
+        while let Some(arg) = next(parser)? {
+            match arg {
+                Word::Option(o) if is_help(&o) => return Ok(Some(self.help)),
+                Word::Option(o) if o == "--size" => self.size = bytes(parser, "--size")?,
+                Word::Option(o) if o == "--hold" => self.hold = Some(seconds(parser, "--hold")?),
+                Word::Option(o) if o == "--listen" && circuit => {
+                    self.listen.push(address("--listen", &text(parser, "--listen")?, Purpose::Listen)?);
+                }
+                Word::Option(o) if o == "--announce" && circuit => {
+                    self.announce.push(address("--announce", &text(parser, "--announce")?, Purpose::Announce)?);
+                }
+                Word::Value(word) => only_one(&mut self.to, word, self.command, self.purpose)?,
+                Word::Option(option) => {
+                    self.node.option(&option, parser, &format!("tidewire {} --help", self.command))?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn finish(self, example: &str) -> Result<Dial, Unusable> {
+        let Dialing { to, size, hold, listen, announce, node, .. } = self;
+        node.check()?;
+        Ok(Dial { address: given(to, example)?, size, hold, listen, announce, node })
+    }
 }
 
 fn ping(parser: &mut Parser) -> Result<Command, Unusable> {
@@ -234,12 +252,12 @@ fn ping(parser: &mut Parser) -> Result<Command, Unusable> {
                 }
             }
             Word::Option(o) if o == "--interval" || o == "-i" => interval = seconds(parser, &o)?,
-            Word::Value(word) => only_one(&mut to, word, "ping")?,
+            Word::Value(word) => only_one(&mut to, word, "ping", Purpose::Dial)?,
             Word::Option(option) => node.option(&option, parser, "tidewire ping --help")?,
         }
     }
     node.check()?;
-    Ok(Command::Ping(Ping { address: given(to)?, count, interval, node }))
+    Ok(Command::Ping(Ping { address: given(to, ADDRESS)?, count, interval, node }))
 }
 
 fn demo(parser: &mut Parser) -> Result<Command, Unusable> {
@@ -378,17 +396,20 @@ fn one_identity(key: Option<&PathBuf>, seed: Option<u64>) -> Result<(), Unusable
     }
 }
 
-fn only_one(to: &mut Option<Multiaddr>, word: OsString, command: &str) -> Result<(), Unusable> {
+fn only_one(to: &mut Option<Multiaddr>, word: OsString, command: &str, purpose: Purpose) -> Result<(), Unusable> {
     if to.is_some() {
         return fail(format!("{word:?} is one address too many; {command} takes one"));
     }
     let word = utf8("the address", word)?;
-    *to = Some(address("the address", &word, false)?);
+    *to = Some(address("the address", &word, purpose)?);
     Ok(())
 }
 
-fn given(address: Option<Multiaddr>) -> Result<Multiaddr, Unusable> {
-    address.map_or_else(|| fail("expected an address, such as /ip4/127.0.0.1/tcp/4001/p2p/12D3KooW..."), Ok)
+const ADDRESS: &str = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooW...";
+const CIRCUIT: &str = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooW.../p2p-circuit/p2p/12D3KooW...";
+
+fn given(address: Option<Multiaddr>, example: &str) -> Result<Multiaddr, Unusable> {
+    address.map_or_else(|| fail(format!("expected an address, such as {example}")), Ok)
 }
 
 /// `127.0.0.1:9090`.

@@ -10,6 +10,8 @@
 
 mod of_host;
 mod of_links;
+mod of_relays;
+mod rules;
 mod value;
 
 use std::fmt::Write as _;
@@ -68,6 +70,7 @@ use section;
 pub(crate) fn sections() -> Vec<Section> {
     let mut all = Vec::new();
     of_host::sections(&mut all);
+    of_relays::sections(&mut all);
     of_links::sections(&mut all);
     all
 }

@@ -45,6 +45,9 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         max_pings: "Pings of the remote at once. Default 2 (libp2p/specs ping/ping.md).",
         push_burst: "Pushes that the remote may send in quick succession. Default 10.",
         push_interval: "Beyond the burst, one push in this time; others are reset. Default 2 s.",
+        max_exchanges:
+            "Streams of relays and of AutoNAT that the remote may have open while it is not answered; further ones \
+            are reset. Circuits are counted by the relay. Default 32: twice the circuits that go-libp2p gives a peer.",
         max_waiting: "Streams that were asked for and wait until the multiplexer can open them. Default 64.",
         write_timeout:
             "Time for writing an identify message, and for the remote to end its side of such a stream, or of a \

@@ -2,6 +2,7 @@ use super::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidewire_host::record::RecordConfig;
+use tidewire_relay::server::ServerConfig;
 
 /// Where the fields of each table stand, and what is no setting in it.
 const SOURCES: &[(&str, &str, &str)] = &[
@@ -19,8 +20,17 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("host.addresses", "host/src/addresses/mod.rs", "Config"),
     ("host.addresses.observed", "host/src/addresses/observed.rs", "ObservedConfig"),
     ("host.addresses.policy", "host/src/addresses/advertise.rs", "Policy"),
+    ("host.relay", "host/src/config.rs", "Relaying"),
+    ("host.relay.client", "relay/src/client/config.rs", "ClientConfig"),
+    ("host.relay.server", "relay/src/server/config.rs", "ServerConfig"),
+    ("host.relay.server.limit", "relay/src/limit.rs", "Limit"),
+    ("host.relay.server.reserve_per_peer", "relay/src/rate.rs", "RateConfig"),
+    ("host.relay.server.reserve_per_network", "relay/src/rate.rs", "RateConfig"),
+    ("host.relay.server.connect_per_peer", "relay/src/rate.rs", "RateConfig"),
+    ("host.relay.server.connect_per_network", "relay/src/rate.rs", "RateConfig"),
     ("record", "host/src/record/recorder.rs", "RecordConfig"),
     ("link", "host/src/link/config.rs", "LinkConfig"),
+    ("link.relay", "relay/src/exchange/config.rs", "Config"),
     ("link.identify", "host/src/identify/mod.rs", "Config"),
     ("link.ping", "host/src/ping/mod.rs", "Config"),
     ("upgrade", "upgrade/src/pipeline/config.rs", "Config"),
@@ -31,8 +41,8 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("upgrade.connection", "upgrade/src/connection/mod.rs", "Config"),
     ("upgrade.connection.negotiation", "multistream/src/config.rs", "Config"),
 ];
-/// A file of its own behind --psk, and what the node itself serves.
-const NO_SETTINGS: [&str; 2] = ["upgrade.psk", "upgrade.connection.router"];
+/// A file of its own behind --psk, what the node itself serves, and a table of all autonomous systems, which is no setting.
+const NO_SETTINGS: [&str; 3] = ["upgrade.psk", "upgrade.connection.router", "asns"];
 
 fn fields(file: &str, name: &str) -> Option<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
@@ -77,7 +87,15 @@ fn every_field_of_every_config_is_in_the_file_and_nothing_else() {
 fn every_struct_whose_name_says_configuration_is_looked_at() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut missing = Vec::new();
-    for folder in ["host/src", "connmgr/src", "upgrade/src/muxer", "upgrade/src/pipeline", "upgrade/src/connection"] {
+    let folders = [
+        "host/src",
+        "connmgr/src",
+        "relay/src",
+        "upgrade/src/muxer",
+        "upgrade/src/pipeline",
+        "upgrade/src/connection",
+    ];
+    for folder in folders {
         walk(&root.join(folder), &mut |path, source| {
             for line in source.lines().filter_map(|line| line.strip_prefix("pub struct ")) {
                 let name = line.split(|c: char| !c.is_alphanumeric()).next().unwrap();
@@ -112,6 +130,7 @@ fn what_is_printed_is_read_as_the_same() {
     assert_eq!(print(&read), text);
     let mut expected = default();
     expected.record = Some(RecordConfig::default());
+    expected.host.relay.server = Some(ServerConfig::default());
     assert_eq!(format!("{read:?}"), format!("{expected:?}"));
     assert!(text.lines().all(|line| line.chars().count() <= WIDTH + 1 || !line.starts_with('#')));
 }

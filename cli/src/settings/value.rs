@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tidewire_core::{Multiaddr, Transport};
 use tidewire_host::addresses::{Filter, Loopback};
+use tidewire_relay::client::{AcceptFrom, VoucherPolicy};
+use tidewire_relay::server::Offer;
 use tidewire_upgrade::connection::Selection;
 use tidewire_upgrade::crypto::Crypto;
 use tidewire_upgrade::muxer::MuxerKind;
@@ -98,6 +100,16 @@ impl Value for Option<Duration> {
     }
 }
 
+impl Value for Option<u64> {
+    fn show(&self) -> String {
+        self.map_or_else(|| "\"off\"".into(), |number| number.show())
+    }
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        u64::read(value).map(|number| (number != u64::MAX).then_some(number))
+    }
+}
+
 impl Value for Vec<SecurityKind> {
     fn show(&self) -> String {
         show_list(self, |kind| name_of(SECURITIES, kind))
@@ -127,6 +139,32 @@ impl Value for Selection {
         one_of(value, SELECTIONS)
     }
 }
+
+const OFFERS: &[(&str, Offer)] =
+    &[("while-public", Offer::WhilePublic), ("always", Offer::Always), ("never", Offer::Never)];
+const VOUCHERS: &[(&str, VoucherPolicy)] = &[
+    ("ignore", VoucherPolicy::Ignore),
+    ("refuse-wrong", VoucherPolicy::RefuseWrong),
+    ("require", VoucherPolicy::Require),
+];
+const ACCEPTED: &[(&str, AcceptFrom)] =
+    &[("held", AcceptFrom::Held), ("anyone", AcceptFrom::Anyone), ("nobody", AcceptFrom::Nobody)];
+
+/// One of a few words.
+macro_rules! named {
+    ($($kind:ty: $table:ident),*) => {$(
+        impl Value for $kind {
+            fn show(&self) -> String {
+                quoted(&name_of($table, self))
+            }
+
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                one_of(value, $table)
+            }
+        }
+    )*};
+}
+named!(Offer: OFFERS, VoucherPolicy: VOUCHERS, AcceptFrom: ACCEPTED);
 
 const LOOPBACK: &[(&str, Loopback)] =
     &[("never", Loopback::Never), ("alone", Loopback::Alone), ("always", Loopback::Always)];
@@ -243,11 +281,11 @@ fn name_of<T: PartialEq + std::fmt::Debug>(known: &[(&str, T)], one: &T) -> Stri
     known.iter().find(|(_, other)| other == one).map_or_else(|| format!("{one:?}"), |(name, _)| (*name).to_owned())
 }
 
-fn show_list<T>(list: &[T], show: impl Fn(&T) -> String) -> String {
+pub(super) fn show_list<T>(list: &[T], show: impl Fn(&T) -> String) -> String {
     format!("[{}]", list.iter().map(|one| quoted(&show(one))).collect::<Vec<_>>().join(", "))
 }
 
-fn words<'a>(value: &'a DeValue<'_>) -> Result<Vec<&'a str>, String> {
+pub(super) fn words<'a>(value: &'a DeValue<'_>) -> Result<Vec<&'a str>, String> {
     let expected =
         |value: &DeValue<'_>| format!("expected a list of texts, such as [\"a\", \"b\"], got {}", got(value));
     let DeValue::Array(list) = value else { return Err(expected(value)) };

@@ -9,6 +9,7 @@
 
 mod html;
 mod picture;
+pub(crate) mod relays;
 #[cfg(test)]
 mod tests;
 mod text;

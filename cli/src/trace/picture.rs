@@ -128,6 +128,13 @@ impl Names {
     fn learn(&mut self, step: &Step) {
         if let What::Input(input) = &step.what {
             match input {
+                // Through a relay it is known at once who it says that it is.
+                Input::Incoming { connection, remote, over: Some(_), .. } => {
+                    if let Some(peer) = remote.peer_id() {
+                        let column = self.peer(&peer);
+                        self.connections.insert(*connection, column);
+                    }
+                }
                 Input::Incoming { connection, remote, .. } => {
                     // Another one from there, later, is another column until it is known whose it is.
                     let column = self.add(format!("{remote} as {connection} in step {}", step.number), place(remote));
@@ -151,9 +158,14 @@ impl Names {
             }
         }
         for action in &step.actions {
-            if let Action::Dial { dial, peer, .. } = action {
-                let column = self.peer(peer);
-                self.dials.insert(*dial, column);
+            let dialed = match action {
+                Action::Dial { dial, peer, .. } => Some((*dial, *peer)),
+                Action::Carry(carry) => carry.dial,
+                _ => None,
+            };
+            if let Some((dial, peer)) = dialed {
+                let column = self.peer(&peer);
+                self.dials.insert(dial, column);
             }
         }
     }

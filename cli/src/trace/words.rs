@@ -1,5 +1,6 @@
 //! What a host is told and what it does, in words, and who is at the other end of it.
 
+use super::relays;
 use crate::output::{one_line, size};
 use std::time::Duration;
 use tidewire_connmgr as connmgr;
@@ -48,7 +49,7 @@ pub(crate) enum Whom {
 }
 
 impl Words {
-    fn new(kind: Kind, whom: Whom, label: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: Kind, whom: Whom, label: impl Into<String>, detail: impl Into<String>) -> Self {
         Words { kind, whom, label: label.into(), detail: detail.into() }
     }
 
@@ -67,12 +68,16 @@ impl Words {
             }
             Input::ListenerClosed { listener, why } => driver("listener closed", format!("{listener}: {why}")),
             Input::NetworkChanged => driver("network changed", String::new()),
-            Input::Incoming { connection, local, remote } => Words::new(
-                Kind::In,
-                Whom::Connection(*connection),
-                format!("connects {connection}"),
-                format!("from {remote} to {local}"),
-            ),
+            Input::Incoming { connection, local, remote, over, asn } => {
+                let over = over.map_or(String::new(), |(below, stream)| format!(", over stream {stream} of {below}"));
+                let asn = asn.map_or(String::new(), |asn| format!(", of AS{asn}"));
+                Words::new(
+                    Kind::In,
+                    Whom::Connection(*connection),
+                    format!("connects {connection}"),
+                    format!("from {remote} to {local}{over}{asn}"),
+                )
+            }
             Input::Dialed { dial, connection, local, remote } => Words::new(
                 Kind::In,
                 Whom::Connection(*connection),
@@ -111,6 +116,11 @@ impl Words {
             Input::NatStatus(status) => driver("NAT", format!("{status:?}").to_lowercase()),
             Input::Relayed(addresses) => driver("relayed at", list(addresses)),
             Input::Manage(command) => of_command(command),
+            Input::Spliced { circuit, end, forward, backward } => {
+                relays::of_spliced(*circuit, end.as_ref(), *forward, *backward)
+            }
+            Input::Relay(command) => relays::of_command(command),
+            Input::WallClock(unix) => driver("wall clock", format!("{} s since 1970", unix.as_secs())),
             Input::Shutdown => wish("shut down".into(), String::new()),
             other => wish("input".into(), format!("{other:?}")),
         }
@@ -138,6 +148,15 @@ impl Words {
             }
             Action::Abort { dial } => Words::new(Kind::Out, Whom::Dial(*dial), format!("abort {dial}"), ""),
             Action::Order { connection, order } => of_order(*connection, order),
+            Action::Carry(carry) => relays::of_carry(carry),
+            Action::Splice(splice) => relays::of_splice(splice),
+            Action::Unsplice { circuit, why } => {
+                Words::new(Kind::Driver, Whom::Nobody, format!("driver, end {circuit}"), why.to_string())
+            }
+            Action::Serve(services) => {
+                let names: Vec<&str> = services.iter().map(|service| service.name()).collect();
+                Words::new(Kind::Driver, Whom::Nobody, "driver, serve", list(&names))
+            }
             Action::Profile(profile) => {
                 let (protocols, addresses) = (profile.protocols.len() as u64, profile.addresses.len() as u64);
                 let detail = format!(
@@ -168,6 +187,12 @@ fn of_report(connection: ConnectionId, report: &Report) -> Words {
         Report::Identified(identity) => ("identified".into(), of_identity(identity)),
         Report::IdentifyFailed { why } => ("not identified".into(), why.to_string()),
         Report::Pushed(identity) => ("pushed".into(), of_identity(identity)),
+        Report::Answered { ask, stream, answer } => relays::of_answer(connection, *ask, *stream, answer),
+        Report::Asked { stream, request } => relays::of_request(connection, *stream, request),
+        Report::CircuitEnded { stream, sent, received, ending } => (
+            format!("circuit {stream} over"),
+            format!("{ending:?}, {} sent, {} received, on {connection}", size(*sent), size(*received)),
+        ),
         Report::Pong { rtt } => ("pong".into(), format!("{} on {connection}", span(*rtt))),
         Report::PingUnsupported => ("no ping".into(), "it doesn't speak ping".into()),
         Report::Used => ("used".into(), format!("data passed on {connection}")),
@@ -186,6 +211,10 @@ fn of_order(connection: ConnectionId, order: &Order) -> Words {
         Order::Forget { open } => (format!("forget {open}"), String::new()),
         Order::Identify => ("identify".into(), format!("who are you? on {connection}")),
         Order::Push => ("push".into(), "this is who we are now".into()),
+        Order::Ask { ask, what } => relays::of_ask(connection, *ask, what),
+        Order::Unask { ask } => (format!("ask {ask} no more"), format!("on {connection}")),
+        Order::Reply { stream, reply } => relays::of_reply(connection, *stream, reply),
+        Order::Reset { stream } => (format!("reset stream {stream}"), format!("nobody wants this circuit, on {connection}")),
         Order::Ping => ("ping".into(), format!("on {connection}")),
         Order::Close { reason } => (format!("close {connection}"), reason.to_string()),
         other => ("order".into(), format!("{other:?}")),
@@ -288,6 +317,14 @@ fn of_event(event: &Event) -> Words {
         }
         Event::OpenFailed { open, peer, why } => about(peer, format!("{open} failed"), why.to_string()),
         Event::Announced { addresses } => nobody("announced", list(addresses)),
+        Event::Relay(event) => relays::of_server(event),
+        Event::RelayClient(event) => relays::of_client(event),
+        Event::CircuitAsks { relay, source, limit, .. } => about(
+            source,
+            format!("may {} come?", short(source)),
+            format!("through {}, {limit}", short(relay)),
+        ),
+        Event::RelayAsks { peer, asked, .. } => about(peer, format!("may {}?", short(peer)), relays::asked(asked)),
         Event::NatStatus(status) => nobody("NAT", format!("{status:?}").to_lowercase()),
         other => nobody("event", format!("{other:?}")),
     }
@@ -369,7 +406,7 @@ pub(crate) fn span(duration: Duration) -> String {
     }
 }
 
-fn list<T: ToString>(all: &[T]) -> String {
+pub(super) fn list<T: ToString>(all: &[T]) -> String {
     match all {
         [] => "nothing".into(),
         all => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),

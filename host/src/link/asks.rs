@@ -58,6 +58,9 @@ impl Link {
         let shared = self.shared.clone();
         let Some(state) = self.opened() else { return };
         let id = muxer::StreamId::new(stream.0);
+        // A refusal may come before anything was read.
+        let context = context(&state.connection, shared.peer());
+        state.exchanges.admit(now, id, &context, shared.config());
         if !state.exchanges.reply(now, id, reply, shared.keypair()) {
             // It can't be said, so nothing is.
             state.connection.reset(id, code::NORMAL, tx).ok();
@@ -65,6 +68,27 @@ impl Link {
             return self.own_over(id);
         }
         self.advance_exchange(now, id, tx);
+    }
+
+    /// Pays what the answer to a question asked for.
+    pub(super) fn pay(&mut self, now: Time, ask: AskNumber, tx: &mut BytesMut) {
+        let Some(state) = self.opened() else { return };
+        if let Some(id) = state.exchanges.of_ask(ask) {
+            state.exchanges.pay(now, id);
+            self.advance_exchange(now, id, tx);
+        }
+    }
+
+    /// Nobody wants a stream of the host's: a circuit, or one on which the remote asked.
+    pub(super) fn drop_stream(&mut self, stream: StreamId, tx: &mut BytesMut) {
+        let id = muxer::StreamId::new(stream.0);
+        let Some(state) = self.opened() else { return };
+        if state.exchanges.has(id) {
+            state.connection.reset(id, code::NORMAL, tx).ok();
+            return self.exchange_reset(id, OpenFault::Reset { code: code::NORMAL }, true);
+        }
+        // It may be gone already.
+        let _ = self.reset(stream, code::NORMAL, tx);
     }
 
     /// The remote wants to ask something. It is read once the host lets it.

@@ -131,6 +131,14 @@ impl Exchanges {
         responder.reply(now, reply, Some(keypair), out).is_ok()
     }
 
+    /// Pays what an answer asked for.
+    pub(super) fn pay(&mut self, now: Time, id: StreamId) {
+        if let Some(Exchange { role: Role::Asking { asker, .. }, out, .. }) = self.all.get_mut(&id) {
+            // Nothing was asked for, or it is being paid: then nothing is.
+            let _ = asker.pay(now, out);
+        }
+    }
+
     /// The stream on which this was asked, if it isn't answered.
     pub(super) fn of_ask(&self, ask: AskNumber) -> Option<StreamId> {
         let is = |exchange: &Exchange| matches!(exchange.role, Role::Asking { ask: known, .. } if known == ask);
@@ -257,7 +265,8 @@ impl Exchange {
             if let Some(step) = step {
                 return step;
             }
-            if !read {
+            // What was just said may have made room to say more.
+            if !read && !self.write(id, connection, tx) {
                 return Step::Goes;
             }
         }
@@ -291,17 +300,23 @@ impl Exchange {
         true
     }
 
-    fn write(&mut self, id: StreamId, connection: &mut Connection, tx: &mut BytesMut) {
+    /// Whether something was written.
+    fn write(&mut self, id: StreamId, connection: &mut Connection, tx: &mut BytesMut) -> bool {
+        let mut wrote = false;
         while !self.out.is_empty() {
             match connection.write(id, &self.out, tx) {
-                Ok(count) if count > 0 => self.out.advance(count),
-                _ => return,
+                Ok(count) if count > 0 => {
+                    self.out.advance(count);
+                    wrote = true;
+                }
+                _ => return wrote,
             }
         }
         self.out = BytesMut::new();
         if matches!(self.role, Role::Closing { .. }) && !self.finished {
             self.finished = connection.finish(id, tx).is_ok();
         }
+        wrote
     }
 
     /// In an orderly way if the remote ended its side too and all was written, else at once.

@@ -57,6 +57,11 @@ pub enum Order {
         /// What.
         what: Ask,
     },
+    /// Pay what [`Answer::CostAsked`] said.
+    Pay {
+        /// For which question.
+        ask: AskNumber,
+    },
     /// Nobody waits for the answer any more: reset the stream. Nothing is reported of it.
     Unask {
         /// Which question.
@@ -69,7 +74,7 @@ pub enum Order {
         /// What.
         reply: Reply,
     },
-    /// Nobody wants this circuit: reset its stream.
+    /// Nobody wants this circuit, or answers this request: reset its stream.
     Reset {
         /// Which.
         stream: StreamId,

@@ -192,8 +192,8 @@ impl Link {
             Order::Identify => self.identify(now, tx),
             Order::Push => self.push(now, tx),
             Order::Ping => self.ping(now, tx),
-            // It may be gone already.
-            Order::Reset { stream } => drop(self.reset(stream, code::NORMAL, tx)),
+            Order::Reset { stream } => self.drop_stream(stream, tx),
+            Order::Pay { ask } => self.pay(now, ask, tx),
             Order::Ask { ask, what } => self.ask(now, ask, &what, tx),
             Order::Unask { ask } => self.unask(ask, tx),
             Order::Reply { stream, reply } => self.reply(now, stream, &reply, tx),

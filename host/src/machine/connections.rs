@@ -7,6 +7,7 @@
 //!   Ended  <---------------------------------+    manager: Close --> Order::Close
 //! ```
 
+use super::relaying::Probes;
 use super::{Host, Misuse};
 use crate::identify::IDENTIFY;
 use crate::link::{Fault, OpenFault, Order, Report};
@@ -87,8 +88,11 @@ impl Host {
         local: Multiaddr,
         remote: Multiaddr,
     ) -> Result<(), Misuse> {
-        if self.connections.contains_key(&connection) {
+        if self.connections.contains_key(&connection) || self.relaying.probes(connection) {
             return Err(Misuse::ConnectionExists(connection));
+        }
+        if Probes::is_one(dial) {
+            return self.probe_dialed(dial, connection);
         }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
             return Err(Misuse::UnknownDial(dial));
@@ -109,6 +113,10 @@ impl Host {
     }
 
     pub(super) fn dial_failed(&mut self, dial: DialId, fault: DialFault) -> Result<(), Misuse> {
+        if Probes::is_one(dial) {
+            self.probe_failed(dial);
+            return Ok(());
+        }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
             return Err(Misuse::UnknownDial(dial));
         }
@@ -119,7 +127,9 @@ impl Host {
     }
 
     pub(super) fn report(&mut self, connection: ConnectionId, report: Report) {
-        let Some(entry) = self.connections.get(&connection) else { return };
+        let Some(entry) = self.connections.get(&connection) else {
+            return self.of_a_probe(connection, report);
+        };
         let peer = entry.peer;
         match (report, peer) {
             (Report::Established { peer, role, security, muxer }, None) => {
@@ -143,6 +153,17 @@ impl Host {
             (Report::Ended { by, fault, why }, _) => self.ended(connection, by, fault, &why),
             (report, Some(peer)) => self.report_of(connection, peer, report),
             (_, None) => {}
+        }
+    }
+
+    /// What the link of a connection reports that the manager doesn't know.
+    fn of_a_probe(&mut self, connection: ConnectionId, report: Report) {
+        if !self.relaying.probes(connection) {
+            return;
+        }
+        match report {
+            Report::Answered { ask, stream, answer } => self.answered(connection, ask, stream, answer),
+            report => self.probe_report(connection, &report),
         }
     }
 
@@ -308,6 +329,14 @@ impl Host {
 
     /// A stream is within the limits.
     fn admit(&mut self, connection: ConnectionId, stream: StreamId) {
+        if let Some((on, it, protocol)) = &self.reported
+            && (*on, *it) == (connection, stream)
+        {
+            let protocol = protocol.clone();
+            if self.nat_opened(connection, stream, &protocol) {
+                return;
+            }
+        }
         self.opening_admitted(connection, stream);
         self.act(Action::Order { connection, order: Order::Admit { stream } });
     }

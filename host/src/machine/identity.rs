@@ -89,6 +89,7 @@ impl Host {
         let source = if identity.is_signed() { Source::Signed } else { Source::Identify };
         let ttl = self.config.identify_ttl;
         self.manage(connmgr::Input::Addresses { peer, addresses: &addresses, source, ttl });
+        self.nat_identified(connection, peer, &identity);
         self.identities.insert(peer, identity.clone());
         self.tell(Event::Identified { connection, peer, identity, pushed });
         // Until now nobody knew that it takes pushes, and it may have asked before the last change.

@@ -225,6 +225,7 @@ impl Host {
             Input::NotListening { listener, address } => self.not_listening(listener, address),
             Input::ListenerClosed { listener, why } => self.listener_closed(listener, why),
             Input::NetworkChanged => {
+                self.relaying_network_changed();
                 self.manage(tidewire_connmgr::Input::NetworkChanged);
                 Ok(())
             }

@@ -9,7 +9,8 @@
 
 use super::{Host, Misuse};
 use crate::addresses::{
-    AdvertiseInputs, Change, Config, Decision, External, Externals, NatStatus, Observed, Source, advertised, explain,
+    AdvertiseInputs, Change, Config, Decision, External, Externals, NatStatus, Observed, Reachability, Source,
+    advertised, explain,
 };
 use crate::{Action, ConnectionId, Event, ListenerId};
 use alloc::collections::BTreeMap;
@@ -272,6 +273,26 @@ impl Host {
         }
     }
 
+    /// What came of having others dial an address.
+    pub(super) fn address_dialed(&mut self, address: &Multiaddr, reachability: Reachability) {
+        // One that can't be external, or is one too many, stays what it was.
+        if self.reach.externals.dialed(address, reachability).unwrap_or(false) {
+            self.reach.changed(self.now);
+        }
+    }
+
+    /// Where we may be reached: what others see or the application says, then where we listen.
+    pub(super) fn candidate_addresses(&self) -> Vec<Multiaddr> {
+        let claimed = self.reach.externals.as_slice().iter().filter(|external| external.is_claimed());
+        let mut all: Vec<Multiaddr> = claimed.map(|external| external.address.clone()).collect();
+        for address in self.reach.listening() {
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        all
+    }
+
     pub(super) fn set_nat_status(&mut self, status: NatStatus) {
         if self.reach.nat != status {
             self.reach.nat = status;
@@ -312,6 +333,7 @@ impl Host {
         }
         if self.reach.due <= self.now {
             self.reach.due = Time::NEVER;
+            self.nat_addresses();
             self.refresh();
             self.push_all();
         }

@@ -14,6 +14,7 @@ mod end;
 mod identify;
 mod pairs;
 mod ping;
+mod reachability;
 mod reconnect;
 mod relays;
 mod soak;

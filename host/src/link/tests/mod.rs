@@ -62,9 +62,9 @@ impl Setup {
     fn link(&self, plan: Plan) -> Link {
         let mut config = self.ours.clone();
         config.muxers = alloc::vec![self.muxer];
-        let routes = Routes::new(&router(&[ECHO]), &config.connection);
+        let routes = Routes::new(&router(&[ECHO]), &[], &config.connection);
         let upgrader = Upgrader::new(&keypair(1), &Seed::new([11; 32]), config).unwrap();
-        let shared = LinkShared::new(upgrader, Seed::new([12; 32]), self.link.clone());
+        let shared = LinkShared::new(upgrader, keypair(1), Seed::new([12; 32]), self.link.clone());
         let profile = Profile { agent: "us/1".into(), protocols: routes.names(), ..Profile::default() };
         let card = Arc::new(Card::new(&keypair(1), &profile).unwrap());
         let remote = "/ip4/192.0.2.2/tcp/4001".parse().unwrap();

@@ -224,7 +224,7 @@ fn what_is_served_changes_for_the_next_streams() {
     world.remote.write(slow, b"\x13/multistream/1.0.0\n\x0c/echo/", &mut world.rx).unwrap();
     world.drain();
     let base = connection::Config::default();
-    world.link.set_routes(Routes::new(&router(&[CHAT]), &base));
+    world.link.set_routes(Routes::new(&router(&[CHAT]), &[], &base));
     world.remote.write(slow, b"1.0.0\n", &mut world.rx).unwrap();
     world.call(CHAT, b"");
     world.turn();

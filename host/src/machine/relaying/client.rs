@@ -41,11 +41,7 @@ impl Host {
                 self.ask(Part::Client, ask, connection_of(connection), what);
             }
             client::Action::CancelAsk { ask } => self.unask(Part::Client, ask),
-            client::Action::Reply { stream, reply } => {
-                self.relaying.asked.remove(&stream);
-                let (connection, stream) = stream_of(stream);
-                self.act(Action::Order { connection, order: Order::Reply { stream, reply } });
-            }
+            client::Action::Reply { stream, reply } => self.reply_to(stream, reply),
             client::Action::Circuit { dials, over, relay, destination, limit } => {
                 self.circuit_out(&dials, over, relay, destination, limit);
             }

@@ -9,6 +9,8 @@
 
 mod circuits;
 mod client;
+mod nat;
+mod probes;
 mod server;
 
 use super::Host;
@@ -18,9 +20,11 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use circuits::Circuits;
+use nat::Nat;
+pub(super) use probes::Probes;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
 use tidewire_relay::client::Client;
-use tidewire_relay::exchange::{Answer, Ask, Request, Service};
+use tidewire_relay::exchange::{Answer, Ask, Reply, Request, Service};
 use tidewire_relay::server::Server;
 use tidewire_relay::{self as relay, AskId, StreamKey};
 
@@ -29,6 +33,9 @@ use tidewire_relay::{self as relay, AskId, StreamKey};
 enum Part {
     Server,
     Client,
+    NatV1,
+    NatV2,
+    Probe,
 }
 
 /// Who wants a reservation with a relay.
@@ -61,6 +68,8 @@ pub(super) struct Relaying {
     holders: BTreeSet<(PeerId, Holder)>,
     listens: BTreeMap<ListenerId, Listen>,
     circuits: Circuits,
+    nat: Nat,
+    probes: Probes,
     asks: Asks,
     /// Streams on which a remote asked, until they are over.
     asked: BTreeSet<StreamKey>,
@@ -100,6 +109,10 @@ impl Relaying {
         });
         let mut client = Client::new(config.relay.client.clone(), local, &seed.derive("host relay client", 0));
         let _ = client.handle(Time::ZERO, relay::client::Input::Clock { unix: epoch });
+        let nat = Nat::new(config, seed);
+        // Circuits may come to anybody who has a reservation.
+        let mut services: Vec<Service> = core::iter::once(Service::Stop).chain(nat.services()).collect();
+        services.sort_unstable();
         Relaying {
             server,
             client: Box::new(client),
@@ -107,10 +120,11 @@ impl Relaying {
             holders: BTreeSet::new(),
             listens: BTreeMap::new(),
             circuits: Circuits::default(),
+            nat,
+            probes: Probes::default(),
             asks: Asks::default(),
             asked: BTreeSet::new(),
-            // Circuits may come to anybody who has a reservation.
-            services: alloc::vec![Service::Stop],
+            services,
         }
     }
 
@@ -122,7 +136,12 @@ impl Relaying {
     }
 
     pub(super) fn deadline(&self) -> Time {
-        self.server.as_ref().map_or(Time::NEVER, |server| server.deadline()).min(self.client.deadline())
+        self.server
+            .as_ref()
+            .map_or(Time::NEVER, |server| server.deadline())
+            .min(self.client.deadline())
+            .min(self.nat.deadline())
+            .min(self.probes.deadline())
     }
 
     pub(super) fn memory_used(&self) -> usize {
@@ -130,6 +149,8 @@ impl Relaying {
         server
             + size_of::<Client>()
             + self.client.memory_used()
+            + self.nat.memory_used()
+            + self.probes.memory_used()
             + self.circuits.memory_used()
             + self.asks.all.len() * (size_of::<(AskNumber, ConnectionId, Part, AskId)>() * 2)
             + self.asked.len() * size_of::<StreamKey>()
@@ -170,6 +191,8 @@ impl Host {
             server.on_timeout(now);
         }
         self.relaying.client.on_timeout(now);
+        self.relaying.nat.on_timeout(now);
+        self.probes_timeout();
     }
 
     /// Carries out what they want. Whether there was something.
@@ -183,7 +206,14 @@ impl Host {
             any = true;
             self.on_client(action);
         }
+        any |= self.drain_nat();
         any
+    }
+
+    /// The machine's network changed.
+    pub(super) fn relaying_network_changed(&mut self) {
+        self.tell_client(relay::client::Input::NetworkChanged);
+        self.nat_network_changed();
     }
 
     /// A connection was let in.
@@ -214,6 +244,7 @@ impl Host {
         self.relaying.circuits.closed(connection);
         self.tell_server(relay::server::Input::Disconnected { connection: named(connection) });
         self.tell_client(relay::client::Input::Disconnected { connection: named(connection) });
+        self.nat_closed(connection);
     }
 
     /// A remote asks something.
@@ -232,7 +263,7 @@ impl Host {
             Request::Stop { source, limit } => {
                 self.tell_client(relay::client::Input::StopRequested { stream: key, source, limit });
             }
-            _ => {}
+            other => self.nat_asked(connection, key, &other),
         }
     }
 
@@ -242,6 +273,7 @@ impl Host {
         if self.relaying.asked.remove(&key) {
             self.tell_server(relay::server::Input::RequesterGone { stream: key });
             self.tell_client(relay::client::Input::RequesterGone { stream: key });
+            self.nat_gone(key);
         }
     }
 
@@ -249,6 +281,24 @@ impl Host {
     fn ask(&mut self, part: Part, id: AskId, connection: ConnectionId, what: Ask) {
         let ask = self.relaying.asks.insert(connection, part, id);
         self.act(Action::Order { connection, order: Order::Ask { ask, what } });
+    }
+
+    /// Pays what an answer asked for.
+    fn pay(&mut self, part: Part, id: AskId) {
+        if let Some(ask) = self.relaying.asks.by_part.get(&(part, id)).copied()
+            && let Some((connection, ..)) = self.relaying.asks.all.get(&ask).copied()
+        {
+            self.act(Action::Order { connection, order: Order::Pay { ask } });
+        }
+    }
+
+    /// Answers what a remote asked.
+    fn reply_to(&mut self, stream: StreamKey, reply: Reply) {
+        if !matches!(reply, Reply::AskData { .. }) {
+            self.relaying.asked.remove(&stream);
+        }
+        let (connection, stream) = stream_of(stream);
+        self.act(Action::Order { connection, order: Order::Reply { stream, reply } });
     }
 
     /// Nobody waits for the answer any more.
@@ -268,13 +318,16 @@ impl Host {
         stream: Option<StreamId>,
         answer: Result<Box<Answer>, Box<AskFault>>,
     ) {
-        let Some((on, part, id)) = self.relaying.asks.remove(ask).filter(|(on, ..)| *on == connection) else {
-            return;
-        };
+        // After this one another may come.
+        let last = !matches!(answer.as_deref(), Ok(Answer::CostAsked { .. }));
+        let known = if last { self.relaying.asks.remove(ask) } else { self.relaying.asks.all.get(&ask).copied() };
+        let Some((on, part, id)) = known.filter(|(on, ..)| *on == connection) else { return };
         let stream = stream.map(|stream| key(on, stream));
         match part {
             Part::Server => self.stop_answered(id, stream, answer),
             Part::Client => self.client_answered(id, stream, &answer),
+            Part::NatV1 | Part::NatV2 => self.nat_answered(part, id, &answer),
+            Part::Probe => self.probe_answered(id, answer.ok().as_deref()),
         }
     }
 

@@ -33,11 +33,7 @@ impl Host {
 
     pub(super) fn on_server(&mut self, action: server::Action) {
         match action {
-            server::Action::Reply { stream, reply } => {
-                self.relaying.asked.remove(&stream);
-                let (connection, stream) = stream_of(stream);
-                self.act(Action::Order { connection, order: Order::Reply { stream, reply } });
-            }
+            server::Action::Reply { stream, reply } => self.reply_to(stream, reply),
             server::Action::OpenStop { ask, connection, source, limit } => {
                 self.ask(Part::Server, ask, connection_of(connection), Ask::Stop { source, limit });
             }

@@ -1,0 +1,265 @@
+//! Dials apart from all others: to find out whether somebody can be reached, for AutoNAT's servers.
+//!
+//! ```text
+//!   DialBack --> Dialing an address --connected--> Upgrading --established--> reached
+//!                     '--failed: the next one         |                        '--v2: asks DialBack --> heard, or not
+//!                                                     '--failed: the next one
+//! ```
+//! The connection manager hears nothing of them: nobody is to keep such a connection. They leave from any port, because a NAT
+//! would let one through that comes from where the peer was talking to (autonat-v2.md, "Implementation Suggestions").
+
+use super::nat::Attempt;
+use super::{Part, Relaying};
+use crate::identify::IDENTIFY;
+use crate::link::{Order, Report};
+use crate::machine::{Host, Misuse};
+use crate::{Action, ConnectionId, DialId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+use smol_str::SmolStr;
+use tidewire_connmgr::{CloseReason, RefuseReason, StreamRefusal};
+use tidewire_core::{Multiaddr, PeerId, Time};
+use tidewire_relay::AskId;
+use tidewire_relay::exchange::{Answer, Ask};
+
+/// Numbers of dials from here on are the probes'.
+const OWN_DIALS: u64 = 1 << 62;
+
+/// For whom a probe is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Errand {
+    V1(Attempt),
+    V2(Attempt),
+}
+
+/// What came of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The peer is there. Of one with a nonce: but it didn't take it.
+    Reached(Multiaddr),
+    /// It took the nonce.
+    Heard,
+    NotReached,
+    NotTried,
+}
+
+#[derive(Clone, Debug)]
+struct Probe {
+    errand: Errand,
+    peer: PeerId,
+    /// The one that is dialed, and those that are left.
+    address: Multiaddr,
+    left: Vec<Multiaddr>,
+    nonce: Option<u64>,
+    until: Time,
+    /// For the nonce, once the peer is reached.
+    bring: Duration,
+    connection: Option<ConnectionId>,
+    established: bool,
+}
+
+/// All of a host.
+#[derive(Debug, Default)]
+pub(in crate::machine) struct Probes {
+    next: u64,
+    all: BTreeMap<DialId, Probe>,
+    by_connection: BTreeMap<ConnectionId, DialId>,
+    timers: BTreeSet<(Time, DialId)>,
+    /// Their connections that are told to close, until they have.
+    leaving: BTreeSet<ConnectionId>,
+}
+
+impl Probes {
+    pub(super) fn deadline(&self) -> Time {
+        self.timers.first().map_or(Time::NEVER, |(time, _)| *time)
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.all.len() * (size_of::<(DialId, Probe)>() + 96) + self.leaving.len() * size_of::<ConnectionId>()
+    }
+
+    /// Whether a dial is one of these.
+    pub(in crate::machine) fn is_one(dial: DialId) -> bool {
+        dial.0 >= OWN_DIALS
+    }
+
+    fn insert(&mut self, probe: Probe) -> DialId {
+        let dial = DialId(OWN_DIALS + self.next);
+        self.next = (self.next + 1) % OWN_DIALS;
+        self.timers.insert((probe.until, dial));
+        self.all.insert(dial, probe);
+        dial
+    }
+
+    fn remove(&mut self, dial: DialId) -> Option<Probe> {
+        let probe = self.all.remove(&dial)?;
+        self.timers.remove(&(probe.until, dial));
+        if let Some(connection) = probe.connection {
+            self.by_connection.remove(&connection);
+        }
+        Some(probe)
+    }
+}
+
+impl Relaying {
+    /// Whether a connection is a probe's.
+    pub(in crate::machine) fn probes(&self, connection: ConnectionId) -> bool {
+        self.probes.by_connection.contains_key(&connection) || self.probes.leaving.contains(&connection)
+    }
+}
+
+impl Host {
+    /// Dials a peer at one of these addresses, one after the other, and brings it the nonce if there is one.
+    pub(super) fn probe(
+        &mut self,
+        errand: Errand,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        nonce: Option<u64>,
+        (dial, bring): (Duration, Duration),
+    ) {
+        // A name might lead to somebody who was not checked.
+        let mut left: Vec<Multiaddr> = addresses.into_iter().filter(|address| address.ip().is_some()).collect();
+        left.reverse();
+        let limit = usize::try_from(self.config.relay.max_probes).unwrap_or(usize::MAX);
+        let Some(address) = left.pop().filter(|_| self.relaying.probes.all.len() < limit && !self.shut_down) else {
+            return self.probed(errand, &Outcome::NotTried);
+        };
+        let until = self.now + dial;
+        let established = false;
+        self.dial_probe(Probe { errand, peer, address, left, nonce, until, bring, connection: None, established });
+    }
+
+    fn dial_probe(&mut self, probe: Probe) {
+        let (peer, address, timeout) = (probe.peer, probe.address.clone(), probe.until.since(self.now));
+        let dial = self.relaying.probes.insert(probe);
+        self.act(Action::Dial { dial, peer, address, from: None, timeout });
+    }
+
+    pub(super) fn cancel_probe(&mut self, errand: Errand) {
+        let is = |probe: &Probe| probe.errand == errand;
+        let dial = self.relaying.probes.all.iter().find(|(_, probe)| is(probe)).map(|(dial, _)| *dial);
+        if let Some(dial) = dial {
+            self.end_probe(dial);
+        }
+    }
+
+    /// Lets go of what a probe has.
+    fn end_probe(&mut self, dial: DialId) -> Option<Probe> {
+        let probe = self.relaying.probes.remove(dial)?;
+        match probe.connection {
+            None => self.act(Action::Abort { dial }),
+            Some(connection) => {
+                self.relaying.probes.leaving.insert(connection);
+                let reason = CloseReason::Asked { why: SmolStr::new_static("it was only to see whether it can be") };
+                self.act(Action::Order { connection, order: Order::Close { reason } });
+            }
+        }
+        Some(probe)
+    }
+
+    fn finish_probe(&mut self, dial: DialId, outcome: &Outcome) {
+        if let Some(probe) = self.end_probe(dial) {
+            self.probed(probe.errand, outcome);
+        }
+    }
+
+    pub(super) fn probes_timeout(&mut self) {
+        while let Some((time, dial)) = self.relaying.probes.timers.first().copied()
+            && time <= self.now
+        {
+            let reached = self.relaying.probes.all.get(&dial).filter(|probe| probe.established);
+            let outcome = reached.map_or(Outcome::NotReached, |probe| Outcome::Reached(probe.address.clone()));
+            self.finish_probe(dial, &outcome);
+            self.relaying.probes.timers.remove(&(time, dial));
+        }
+    }
+
+    /// A probe's transport is connected.
+    pub(in crate::machine) fn probe_dialed(&mut self, dial: DialId, connection: ConnectionId) -> Result<(), Misuse> {
+        match self.relaying.probes.all.get_mut(&dial) {
+            Some(probe) if probe.connection.is_none() => {
+                probe.connection = Some(connection);
+                self.relaying.probes.by_connection.insert(connection, dial);
+            }
+            // It was cancelled meanwhile.
+            _ => self.act(Action::Refuse { connection, reason: RefuseReason::DialOver }),
+        }
+        Ok(())
+    }
+
+    /// A probe's transport could not be connected.
+    pub(in crate::machine) fn probe_failed(&mut self, dial: DialId) {
+        // The driver has dropped it by itself.
+        if let Some(mut probe) = self.relaying.probes.remove(dial) {
+            match probe.left.pop().filter(|_| probe.until > self.now) {
+                Some(address) => {
+                    probe.address = address;
+                    self.dial_probe(probe);
+                }
+                None => self.probed(probe.errand, &Outcome::NotReached),
+            }
+        }
+    }
+
+    /// What the link of a probe reports.
+    pub(in crate::machine) fn probe_report(&mut self, connection: ConnectionId, report: &Report) {
+        if let Report::Ended { .. } = report {
+            self.relaying.probes.leaving.remove(&connection);
+        }
+        // To be told who we are may be what the remote waits for. It gets nothing else.
+        if let Report::StreamOpened { stream, protocol, .. } = report {
+            let stream = *stream;
+            let order = match *protocol == IDENTIFY || protocol.as_str() == "/libp2p/autonat/2/dial-back" {
+                true => Order::Admit { stream },
+                false => Order::Refuse { stream, reason: StreamRefusal::Closing },
+            };
+            self.act(Action::Order { connection, order });
+        }
+        let Some(dial) = self.relaying.probes.by_connection.get(&connection).copied() else { return };
+        let Some(probe) = self.relaying.probes.all.get_mut(&dial) else { return };
+        match report {
+            Report::Established { .. } => {
+                probe.established = true;
+                match probe.nonce {
+                    None => {
+                        let outcome = Outcome::Reached(probe.address.clone());
+                        self.finish_probe(dial, &outcome);
+                    }
+                    Some(nonce) => {
+                        let until = self.now + probe.bring;
+                        self.relaying.probes.timers.remove(&(probe.until, dial));
+                        probe.until = until;
+                        self.relaying.probes.timers.insert((until, dial));
+                        self.ask(Part::Probe, AskId(dial.0), connection, Ask::DialBack { nonce });
+                    }
+                }
+            }
+            Report::Ended { .. } => {
+                self.relaying.probes.by_connection.remove(&connection);
+                probe.connection = None;
+                if probe.established {
+                    let outcome = Outcome::Reached(probe.address.clone());
+                    if let Some(probe) = self.relaying.probes.remove(dial) {
+                        self.probed(probe.errand, &outcome);
+                    }
+                } else {
+                    self.probe_failed(dial);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What came of bringing a nonce.
+    pub(super) fn probe_answered(&mut self, ask: AskId, answer: Option<&Answer>) {
+        let dial = DialId(ask.0);
+        let Some(probe) = self.relaying.probes.all.get(&dial) else { return };
+        let outcome = match answer {
+            Some(Answer::BackHeard) => Outcome::Heard,
+            _ => Outcome::Reached(probe.address.clone()),
+        };
+        self.finish_probe(dial, &outcome);
+    }
+}
