@@ -1,8 +1,8 @@
-//! `tidewire dial`: connect, ask who is there, ping, echo, and perhaps hold the connection idle and ping again.
+//! `tidewire dial` and `dial-circuit`: connect, directly or through a relay, ask who is there, ping, echo, and perhaps hold the connection idle and ping again.
 
 use crate::args::{self, Unusable, muxer_name, security_name};
 use crate::keys;
-use crate::listen::Identity;
+use crate::listen::{Identity, last};
 use crate::node::{Setup, Signals};
 use crate::output::{Output, Progress, Style, millis, note, rate, size, span};
 use crate::protocols::{self, ECHO};
@@ -29,6 +29,9 @@ struct Report {
     ping_after_ms: Option<Vec<f64>>,
     identify: Identified,
     pushes: u32,
+    /// Of a circuit: whether there is a direct connection by now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgraded: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,7 +57,8 @@ struct Failure<'a> {
 
 /// Whether all went well.
 pub(crate) async fn run(args: args::Dial, output: &Output) -> Result<bool, Unusable> {
-    let setup = Setup::new(&args.node)?;
+    let mut setup = Setup::new(&args.node)?;
+    (setup.listen, setup.announce) = (args.listen.clone(), args.announce.clone());
     let result = async {
         let mut signals = Signals::install()?;
         tokio::select! {
@@ -86,9 +90,13 @@ async fn session(args: &args::Dial, setup: Setup, output: &Output) -> Result<Rep
     people(output, || {
         let who = output.paint(Style::Bold, &session.peer.to_string());
         let (security, muxer) = (security_name(&session.security), muxer_name(session.muxer));
-        format!("connected to {who} in {}: {security}, {muxer}", span(session.took))
+        let through = args.address.relay_peer_id().map_or(String::new(), |relay| format!(" through {}", last(relay)));
+        format!("connected to {who}{through} in {}: {security}, {muxer}", span(session.took))
     });
-    let result = exchange(args, &mut session, patience, output).await;
+    let mut result = exchange(args, &mut session, patience, output).await;
+    if let Err(error) = result {
+        result = Err(session.why(error).await);
+    }
     session.close().await;
     result
 }
@@ -144,6 +152,7 @@ async fn exchange(
         ping_after_ms,
         identify: identified.map_or_else(|error| Identified::Not { error }, Identified::As),
         pushes,
+        upgraded: args.address.is_relayed().then(|| session.is_direct()),
     })
 }
 

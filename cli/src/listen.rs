@@ -1,31 +1,20 @@
 //! `tidewire listen`: wait for connections, serve on them, tell what happens.
 //!
 //! ```text
-//!  Node --Watcher--> a line for each thing that happens --> stdout
-//!    |--- metrics  GET /metrics              --metrics
-//!    '--- control  who is there, and why     --control
+//!  Service --Watcher--> a line for each thing that happens --> stdout
 //!  SIGTERM, SIGINT --> every connection is closed --> exit code 0
 //! ```
 
 use crate::args::{self, Unusable, muxer_name, security_name};
-use crate::control::Control;
-use crate::metrics::Metrics;
-use crate::node::{self, Served, Setup, Signals};
+use crate::node::{Served, Setup, Signals};
 use crate::output::{Output, Style, millis, note, one_line, rate, size, span};
+use crate::probe;
 use crate::protocols::ECHO;
-use crate::watch::{Told, Watcher};
+use crate::relaying;
+use crate::serving::Service;
+use crate::watch::Told;
 use serde::Serialize;
-use std::sync::Arc;
 use tidewire_core::PeerId;
-use tidewire_tokio::Listener;
-
-#[derive(Debug, Serialize)]
-struct Listening<'a> {
-    listening: &'a str,
-    all: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metrics: Option<&'a str>,
-}
 
 /// A line of `--json`, after the first.
 #[derive(Debug, Serialize)]
@@ -116,10 +105,7 @@ impl Identity {
 
 /// Whether all went well.
 pub(crate) async fn run(args: args::Listen, output: &Output) -> Result<bool, Unusable> {
-    let mut setup = Setup::new(&args.node)?;
-    if let Some(most) = args.max_connections {
-        setup.config.host.manager.limits.established = most;
-    }
+    let setup = Setup::new(&args.serving.node)?;
     match serve(&args, setup, output).await {
         Ok(()) => Ok(true),
         Err(error) => {
@@ -131,50 +117,43 @@ pub(crate) async fn run(args: args::Listen, output: &Output) -> Result<bool, Unu
 
 async fn serve(args: &args::Listen, setup: Setup, output: &Output) -> Result<(), String> {
     let mut signals = Signals::install()?;
-    let shown = output.clone();
-    let (node, running) = setup.start(Arc::new(Watcher::new(move |told| show(&shown, told))))?;
-    let shown = output.clone();
-    node::serve_echo(&node, move |served| stream(served, &shown))?;
-
-    let metrics = match args.metrics {
-        Some(address) => Some(Metrics::serve(address, node.clone()).await?),
-        None => None,
+    let signal = tokio::select! {
+        result = start(args, setup, output) => {
+            let service = result?;
+            service.announce(output, "dial");
+            let signal = signals.next().await;
+            goodbye(output, signal);
+            service.close().await;
+            return Ok(());
+        }
+        signal = signals.next() => signal,
     };
-    let _control = args.control.as_deref().map(|path| Control::serve(path, node.clone())).transpose()?;
-    let mut listeners = Vec::new();
-    for address in &args.addresses {
-        listeners.push(node.listen(address).await.map_err(|error| error.to_string())?);
-    }
-    announce(&listeners, metrics.as_ref(), output);
-
-    let signal = signals.next().await;
-    if !output.json {
-        note(&format!("{signal}: closing"));
-    }
-    running.close().await;
+    // Whatever it was waiting for.
+    goodbye(output, signal);
     Ok(())
 }
 
-fn announce(listeners: &[Listener], metrics: Option<&Metrics>, output: &Output) {
-    let all: Vec<String> = listeners.iter().flat_map(Listener::addresses).map(ToString::to_string).collect();
-    let metrics = metrics.map(|metrics| format!("http://{}/metrics", metrics.address()));
-    if output.json {
-        let listening = all.first().map_or("", String::as_str);
-        output.object(&Listening { listening, all: &all, metrics: metrics.as_deref() });
-        return;
+async fn start(args: &args::Listen, setup: Setup, output: &Output) -> Result<Service, String> {
+    let mut relays = Vec::new();
+    for address in &args.relays {
+        relays.push((probe::who(address, &setup).await?, address.without_peer_id()));
     }
-    for address in &all {
-        output.line(format!("listening on {}", output.paint(Style::Bold, address)));
+    let shown = output.clone();
+    let service = Service::start(&args.serving, setup, output, move |told| show(&shown, told)).await?;
+    for (relay, address) in relays {
+        relaying::hold(&service.node, relay, address)?;
     }
-    if let Some(metrics) = metrics {
-        output.line(format!("metrics at {metrics}"));
-    }
-    if let Some(address) = all.first() {
-        output.line(output.paint(Style::Dim, &format!("try: tidewire dial {address}")));
+    Ok(service)
+}
+
+fn goodbye(output: &Output, signal: &str) {
+    if !output.json {
+        note(&format!("{signal}: closing"));
     }
 }
 
-fn show(output: &Output, told: &Told<'_>) {
+/// A line of what happened.
+pub(crate) fn show(output: &Output, told: &Told<'_>) {
     if output.json {
         for_programs(output, told);
     } else if let Some(line) = for_people(output, told) {
@@ -233,6 +212,8 @@ fn for_programs(output: &Output, told: &Told<'_>) {
             reason: &one_line(&reason.to_string()),
             count: *count,
         }),
+        Told::Relay(event) => relaying::server_object(output, event),
+        Told::RelayClient(event) => relaying::client_object(output, event),
         Told::Announced { addresses } => {
             let addresses = addresses.iter().map(ToString::to_string).collect();
             output.event_object(&Event::Announced { addresses });
@@ -240,7 +221,8 @@ fn for_programs(output: &Output, told: &Told<'_>) {
     }
 }
 
-fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
+/// What happened, for people, where it is worth a line.
+pub(crate) fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
     Some(match told {
         Told::Connected { peer, address, security, muxer, .. } => {
             let who = output.paint(Style::Cyan, &peer.to_string());
@@ -290,6 +272,8 @@ fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
                 one_line(&reason.to_string())
             )
         }
+        Told::Relay(event) => relaying::server_line(output, event)?,
+        Told::RelayClient(event) => relaying::client_line(output, event)?,
         Told::Announced { addresses } => {
             let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             output.paint(Style::Dim, &format!("others are told: {}", all.join(", ")))
@@ -297,7 +281,8 @@ fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
     })
 }
 
-fn stream(served: Served, output: &Output) {
+/// A line of an echo that was served.
+pub(crate) fn stream(served: Served, output: &Output) {
     let Served { peer, bytes, took, error } = served;
     if output.json {
         let error = error.map(|error| one_line(&error.to_string()));

@@ -7,7 +7,9 @@
 //! | `node`, `keys`, `logs` | a node from the options |
 //! | `watch`, `session`, `probe` | what a node's connections report; one that was dialed; who is at an address |
 //! | `protocols` | ping and echo, both sides |
-//! | `listen`, `dial`, `ping`, `demo`, `id`, `peers` | the commands |
+//! | `serving` | what all commands have around their node that others come to |
+//! | `listen`, `dial`, `relay`, `reserve`, `ping`, `demo`, `id`, `peers` | the commands |
+//! | `relaying`, `screen` | what is told of relays; what `relay` shows on a terminal |
 //! | `record`, `replay`, `trace` | recordings: written, run again, drawn |
 //! | `control`, `metrics` | what a running node tells others on this machine |
 //! | `output` | lines for people, objects for programs |
@@ -32,7 +34,12 @@ mod ping;
 mod probe;
 mod protocols;
 mod record;
+mod relay;
+mod relaying;
 mod replay;
+mod reserve;
+mod screen;
+mod serving;
 mod session;
 mod settings;
 mod timeline;
@@ -61,15 +68,18 @@ fn main() -> ExitCode {
 
 /// Whether it went well.
 fn run(command: Command) -> Result<bool, Unusable> {
+    let of = |node: &args::Node| (node.json, node.log.clone());
     let (json, log) = match &command {
         Command::Print(text) => return Ok(print(text)),
         Command::Config(file) => {
             let config = node::configured(file.as_deref())?;
             return Ok(print(&settings::print(&config)));
         }
-        Command::Listen(args) => (args.node.json, args.node.log.clone()),
-        Command::Dial(args) => (args.node.json, args.node.log.clone()),
-        Command::Ping(args) => (args.node.json, args.node.log.clone()),
+        Command::Listen(args) => of(&args.serving.node),
+        Command::Relay(args) => of(&args.serving.node),
+        Command::Reserve(args) => of(&args.serving.node),
+        Command::Dial(args) | Command::DialCircuit(args) => of(&args.node),
+        Command::Ping(args) => of(&args.node),
         Command::Demo(args) => (args.json, None),
         Command::Id(args) => (args.json, None),
         Command::Peers(args) => (args.json, None),
@@ -80,7 +90,9 @@ fn run(command: Command) -> Result<bool, Unusable> {
     let output = Output::new(json);
     let result = match command {
         Command::Listen(args) => block_on(listen::run(args, &output)),
-        Command::Dial(args) => block_on(dial::run(args, &output)),
+        Command::Dial(args) | Command::DialCircuit(args) => block_on(dial::run(args, &output)),
+        Command::Relay(args) => block_on(relay::run(args, &output)),
+        Command::Reserve(args) => block_on(reserve::run(args, &output)),
         Command::Ping(args) => block_on(ping::run(args, &output)),
         Command::Demo(args) => demo::run(&args, &output),
         Command::Id(args) => id::run(&args, &output),

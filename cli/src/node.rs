@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidewire_connmgr::dial::{DialReport, Outcome};
 use tidewire_core::{Keypair, Multiaddr, PeerId};
-use tidewire_tokio::{ConnectError, Incoming, Node, NodeConfig, Observer, OpenOptions, Selection};
+use tidewire_relay::server::ServerConfig;
+use tidewire_tokio::{ConnectError, Incoming, Input, Node, NodeConfig, Observer, OpenOptions, Selection};
 
 /// How long closing all connections may take, when we end.
 const SHUTDOWN: Duration = Duration::from_secs(3);
@@ -20,13 +21,30 @@ const SHUTDOWN: Duration = Duration::from_secs(3);
 pub(crate) struct Setup {
     pub(crate) config: NodeConfig,
     pub(crate) identity: Keypair,
+    /// Where we listen.
+    pub(crate) listen: Vec<Multiaddr>,
+    /// Where others reach us, though we don't listen there.
+    pub(crate) announce: Vec<Multiaddr>,
     /// Where a recording goes.
     recording: Option<Recording>,
 }
 
 impl Setup {
-    /// Reads the files that the options name.
+    /// Reads the files that the options name. The node is no relay.
     pub(crate) fn new(args: &args::Node) -> Result<Setup, Unusable> {
+        let mut setup = Setup::read(args)?;
+        setup.config.host.relay.server = None;
+        Ok(setup)
+    }
+
+    /// The same of a node that is a relay.
+    pub(crate) fn relay(args: &args::Node, change: impl FnOnce(&mut ServerConfig)) -> Result<Setup, Unusable> {
+        let mut setup = Setup::read(args)?;
+        change(setup.config.host.relay.server.get_or_insert_default());
+        Ok(setup)
+    }
+
+    fn read(args: &args::Node) -> Result<Setup, Unusable> {
         let mut config = configured(args.config.as_deref())?;
         let upgrade = &mut config.upgrade;
         if let Some(securities) = &args.securities {
@@ -40,7 +58,7 @@ impl Setup {
         upgrade.psk = args.psk.as_deref().map(keys::psk).transpose().map_err(unusable)?;
         let identity = keys::identity(args.key.as_deref(), args.seed).map_err(unusable)?;
         let recording = Recording::begin(args.record.as_deref(), &mut config).map_err(Unusable)?;
-        Ok(Setup { config, identity, recording })
+        Ok(Setup { config, identity, listen: Vec::new(), announce: Vec::new(), recording })
     }
 
     /// How long the answer to anything may take.
@@ -68,7 +86,16 @@ impl Setup {
     }
 }
 
-/// The defaults, with what the file changes.
+/// Says at which addresses others reach us, though we don't listen there.
+pub(crate) fn announce(node: &Node, addresses: &[Multiaddr]) -> Result<(), String> {
+    for address in addresses {
+        let told = node.tell(Input::AddExternal { address: address.clone() });
+        told.map_err(|error| format!("--announce {address}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// The defaults, with what the file changes: of a relay too, which a node is only if it is asked to be one.
 pub(crate) fn configured(file: Option<&Path>) -> Result<NodeConfig, Unusable> {
     let config = NodeConfig::default();
     match file {
@@ -111,9 +138,10 @@ async fn echoes(mut incoming: Incoming, served: impl Fn(Served) + Clone + Send +
     }
 }
 
-/// A stream on a connection that is there.
-pub(crate) fn on_connection(selection: Selection, patience: Duration) -> OpenOptions {
+/// A stream on a connection that is there. `limited`: one that a relay limits will do.
+pub(crate) fn on_connection(selection: Selection, patience: Duration, limited: bool) -> OpenOptions {
     let mut options = OpenOptions::default();
+    options.limited = limited;
     options.dial = false;
     options.selection = selection;
     options.timeout = patience;

@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::DialOptions;
 use tidewire_core::{Multiaddr, PeerId, Seed};
+use tidewire_relay::client::{self as relay, CircuitEnd};
 use tidewire_tokio::{ConnectionId, Event, Events, MuxerKind, Node, Notice, Selection, Stream};
 use tokio::time::timeout;
 
 /// How long who the peer is may be waited for behind everything else.
 const IDENTIFY: Duration = Duration::from_secs(5);
+/// How long the end of a circuit may be behind what broke because of it.
+const CIRCUIT_END: Duration = Duration::from_millis(500);
 /// Behind the upgrade's own limit, whose error knows more than that it took too long.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -35,16 +38,25 @@ pub(crate) struct Session {
     selection: Selection,
     identified: Option<Result<Identity, String>>,
     pushes: u32,
+    /// A relay is on the way.
+    relayed: bool,
+    /// How the circuit ended.
+    circuit: Option<CircuitEnd>,
 }
 
 impl Session {
-    /// Dials. Peers ask who we are, ping back, and get their echo, as from any node.
+    /// Dials, through a relay if the address says so. Peers ask who we are, ping back, and get their echo, as from any node.
     pub(crate) async fn dial(address: &Multiaddr, setup: Setup) -> Result<Session, String> {
         let (patience, selection, private) = (setup.patience(), setup.selection(), setup.private());
         let peer = probe::who(address, &setup).await?;
+        let (listen, announce) = (setup.listen.clone(), setup.announce.clone());
         let watcher = Arc::new(Watcher::quiet());
         let (node, running) = setup.start(watcher.clone())?;
         node::serve_echo(&node, |_| {})?;
+        node::announce(&node, &announce)?;
+        for address in &listen {
+            node.listen(address).await.map_err(|error| error.to_string())?;
+        }
         let events = node.events();
         let began = Instant::now();
         let options = DialOptions::default();
@@ -75,6 +87,8 @@ impl Session {
             selection,
             identified: None,
             pushes: 0,
+            relayed: address.is_relayed(),
+            circuit: None,
         })
     }
 
@@ -88,9 +102,33 @@ impl Session {
         self.node.host(|host| host.manager().connection(self.connection).is_some())
     }
 
+    /// Whether there is a connection to the peer without a relay on the way.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.node.host(|host| host.manager().connections_of(&self.peer).any(|connection| !connection.relayed))
+    }
+
+    /// Why something failed: with the words of how the circuit ended, where that is the reason.
+    pub(crate) async fn why(&mut self, error: String) -> String {
+        if !self.relayed {
+            return error;
+        }
+        let over = async {
+            while self.circuit.is_none() {
+                let Some(notice) = self.events.next().await else { break };
+                self.note(notice);
+            }
+        };
+        // One that goes on was not the reason.
+        let _ = timeout(CIRCUIT_END, over).await;
+        match self.circuit {
+            Some(end) => format!("{error}; the circuit is over: {end}"),
+            None => error,
+        }
+    }
+
     /// A stream on the connection.
     pub(crate) async fn open(&self, protocol: &'static str) -> Result<Stream, String> {
-        let options = node::on_connection(self.selection, self.patience);
+        let options = node::on_connection(self.selection, self.patience, self.relayed);
         self.node
             .open(self.peer, &protocols::proposal(protocol), options)
             .await
@@ -150,6 +188,9 @@ impl Session {
                 self.identified = Some(Ok(Identity::of(&identity)));
             }
             Event::IdentifyFailed { why, .. } => self.identified = Some(Err(why.to_string())),
+            Event::RelayClient(relay::Event::CircuitEnded { peer, why, .. }) if peer == self.peer => {
+                self.circuit = Some(why);
+            }
             Event::Manager(connmgr::Event::ConnectionClosed { connection, by, reason, .. })
                 if connection == self.connection =>
             {

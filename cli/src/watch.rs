@@ -17,6 +17,7 @@ use tidewire_host::StreamId;
 use tidewire_host::identify::{IDENTIFY, Identity, PUSH};
 use tidewire_host::link::Report;
 use tidewire_multistream::Protocol;
+use tidewire_relay::{client, server};
 use tidewire_tokio::{Event, MuxerKind, Observed, Observer, Progress};
 use tidewire_upgrade::pipeline::Stage;
 
@@ -76,6 +77,10 @@ pub(crate) enum Told<'a> {
         reason: &'a StreamRefusal,
         count: u64,
     },
+    /// Of the relay that we are.
+    Relay(&'a server::Event),
+    /// Of relays that serve us.
+    RelayClient(&'a client::Event),
     Announced {
         addresses: &'a [Multiaddr],
     },
@@ -179,6 +184,8 @@ impl Observer for Watcher {
             Event::StreamsRefused { peer, protocol, reason, count, .. } => {
                 (self.show)(&Told::StreamsRefused { peer: *peer, protocol, reason, count: *count });
             }
+            Event::Relay(event) => (self.show)(&Told::Relay(event)),
+            Event::RelayClient(event) => (self.show)(&Told::RelayClient(event)),
             Event::Announced { addresses } => (self.show)(&Told::Announced { addresses }),
             _ => {}
         }

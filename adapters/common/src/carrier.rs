@@ -125,7 +125,7 @@ impl Carrier {
                 Poll::Ready(Ok(count)) => {
                     self.written += count;
                     self.sent += count as u64;
-                    self.watch.tell(|| Observed::Sent(count));
+                    self.line.watch(|| Observed::Sent(count));
                 }
                 Poll::Ready(Err(_)) => self.deaf = true,
             }
@@ -152,7 +152,7 @@ impl Carrier {
             Poll::Ready(Ok(Some(chunk))) => {
                 let count = chunk.len();
                 self.received += count as u64;
-                self.watch.tell(|| Observed::Received(count));
+                self.line.watch(|| Observed::Received(count));
                 if self.rx.is_empty() {
                     self.rx = chunk;
                 } else {

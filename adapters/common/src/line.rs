@@ -170,7 +170,7 @@ impl Line {
         self.turn(hub, Waker::noop(), &mut BytesMut::new(), false, &mut unsent);
     }
 
-    fn watch(&self, event: impl FnOnce() -> Observed) {
+    pub(crate) fn watch(&self, event: impl FnOnce() -> Observed) {
         if self.watch.is_observed() {
             lock(&self.state).watch(self, event);
         }
@@ -272,6 +272,28 @@ impl Line {
                 Err(WriteError::Unknown) => Err(ReadStreamError::Unknown),
                 _ => Ok(()),
             })
+        })
+    }
+
+    /// Ready once a stream is a circuit, or can't be one any more.
+    pub(crate) fn poll_circuit(&self, id: StreamId, waker: &Waker) -> Poll<()> {
+        self.act(|state| {
+            if !state.link.awaits_circuit(id) {
+                return Poll::Ready(());
+            }
+            keep(&mut state.waiting.entry(id).or_default().read, waker);
+            Poll::Pending
+        })
+    }
+
+    /// Ready once a stream is reset, or gone.
+    pub(crate) fn poll_reset(&self, id: StreamId, waker: &Waker) -> Poll<()> {
+        self.act(|state| match state.link.write(id, &[], &mut state.tx.bytes) {
+            Err(WriteError::Reset { .. } | WriteError::Unknown | WriteError::Failed) => Poll::Ready(()),
+            _ => {
+                keep(&mut state.waiting.entry(id).or_default().write, waker);
+                Poll::Pending
+            }
         })
     }
 

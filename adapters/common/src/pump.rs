@@ -156,9 +156,10 @@ impl Lane {
     fn step(&mut self, way: Way, splice: &mut Splice, from: &mut Stream, to: &mut Stream, waker: &Waker) -> Moved {
         if self.chunk.is_empty() {
             if self.ended {
-                if std::mem::replace(&mut self.finished, true) {
+                if self.finished || to.poll_circuit(waker).is_pending() {
                     return Moved::Waits;
                 }
+                self.finished = true;
                 if to.finish().is_err() {
                     return Moved::Broke(Side::To);
                 }
@@ -178,6 +179,8 @@ impl Lane {
         let room = splice.offer(way, self.chunk.len());
         let Some(piece) = self.chunk.get(..room).filter(|piece| !piece.is_empty()) else { return Moved::More };
         match to.poll_write(waker, piece) {
+            // Nothing is read of it meanwhile, which would tell of its end.
+            Poll::Pending if from.poll_reset(waker).is_ready() => Moved::Broke(Side::From),
             Poll::Pending => Moved::Waits,
             Poll::Ready(Ok(count)) => {
                 splice.moved(way, count);

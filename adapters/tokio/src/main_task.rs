@@ -79,13 +79,17 @@ impl Main {
 
 /// Runs a circuit until it is over.
 async fn run_task(mut task: Task) {
-    let mut wait = None;
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         loop {
             let Some(time) = task.poll(cx.waker()) else { return Poll::Ready(()) };
             let Some(at) = task.instant(time) else { return Poll::Pending };
-            let wait: &mut Pin<Box<Sleep>> = wait.insert(Box::pin(sleep_until(at.into())));
-            ready!(wait.as_mut().poll(cx));
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+            // As a connection's timer: moved only when it would fire too late.
+            if timer.deadline() > at.into() || timer.is_elapsed() {
+                timer.as_mut().reset(at.into());
+            }
+            ready!(timer.as_mut().poll(cx));
         }
     })
     .await;

@@ -1,7 +1,7 @@
 //! What a link does about the streams on which one end asks and the other answers, and about the circuits they become.
 
 use super::exchanges::Step;
-use super::message::{AskFault, OpenFault, Report};
+use super::message::{AskFault, OpenFault, Report, StreamEvent};
 use super::streams::{Stage, Stream};
 use super::{Link, State, code, cut};
 use crate::{AskNumber, Direction, StreamId};
@@ -48,8 +48,7 @@ impl Link {
         let Some(state) = self.opened() else { return };
         if let Some(id) = state.exchanges.of_ask(ask) {
             state.connection.reset(id, code::NORMAL, tx).ok();
-            state.exchanges.remove(id);
-            self.own_over(id);
+            self.exchange_over(id);
         }
     }
 
@@ -64,8 +63,8 @@ impl Link {
         if !state.exchanges.reply(now, id, reply, shared.keypair()) {
             // It can't be said, so nothing is.
             state.connection.reset(id, code::NORMAL, tx).ok();
-            state.exchanges.remove(id);
-            return self.own_over(id);
+            self.exchange_over(id);
+            return;
         }
         self.advance_exchange(now, id, tx);
     }
@@ -130,13 +129,17 @@ impl Link {
                     let request = Box::new(request);
                     self.report(Report::Asked { stream, request });
                 }
-                Step::Circuit(held) => {
+                Step::Circuit { held, wanted } => {
                     state.streams.insert(id, Stream::circuit(held));
+                    if wanted {
+                        self.tell(StreamEvent::Readable(stream));
+                    }
                     return;
                 }
                 Step::Over => {
                     state.retry = true;
-                    return self.own_over(id);
+                    self.exchange_over(id);
+                    return;
                 }
             }
         }
@@ -146,24 +149,45 @@ impl Link {
     pub(super) fn exchange_refused(&mut self, id: muxer::StreamId, error: &multistream::Error, tx: &mut BytesMut) {
         let Some(state) = self.opened() else { return };
         state.connection.reset(id, code::NORMAL, tx).ok();
-        let removed = state.exchanges.remove(id);
-        if let Some((_, Some(ask))) = removed {
+        if let Some(ask) = self.exchange_over(id) {
             self.unanswered(ask, Some(id), AskFault::Open(super::events::open_fault(error)));
         }
-        self.own_over(id);
     }
 
     /// The remote reset such a stream, or the host refused it.
     pub(super) fn exchange_reset(&mut self, id: muxer::StreamId, why: OpenFault, tell: bool) {
         let Some(state) = self.opened() else { return };
-        let Some((_, ask)) = state.exchanges.remove(id) else { return };
+        if !state.exchanges.has(id) {
+            return;
+        }
         state.retry = true;
-        if let Some(ask) = ask {
+        if let Some(ask) = self.exchange_gone(id) {
             self.unanswered(ask, Some(id), AskFault::Open(why));
         }
         if tell {
             self.own_over(id);
         }
+    }
+
+    /// Such a stream is over. Says which question has no answer.
+    pub(super) fn exchange_over(&mut self, id: muxer::StreamId) -> Option<AskNumber> {
+        let ask = self.exchange_gone(id);
+        self.own_over(id);
+        ask
+    }
+
+    /// Such a stream is forgotten. Says which question has no answer.
+    fn exchange_gone(&mut self, id: muxer::StreamId) -> Option<AskNumber> {
+        let gone = self.opened()?.exchanges.remove(id)?;
+        let stream = StreamId(id.get());
+        if gone.circuit {
+            // The host gave it away already.
+            self.report(Report::CircuitEnded { stream, sent: 0, received: 0, ending: Ending::Reset });
+        }
+        if gone.wanted {
+            self.tell(StreamEvent::Readable(stream));
+        }
+        gone.ask
     }
 
     pub(super) fn unanswered(&mut self, ask: AskNumber, stream: Option<muxer::StreamId>, fault: AskFault) {

@@ -8,7 +8,6 @@
 //! ```
 
 use super::LinkConfig;
-use super::inside::Opener;
 use super::message::AskFault;
 use crate::AskNumber;
 use alloc::boxed::Box;
@@ -51,6 +50,8 @@ struct Exchange {
     out: BytesMut,
     finished: bool,
     ended: bool,
+    /// Whoever is to have the circuit waits for it.
+    wanted: bool,
 }
 
 /// What came of letting a stream go on.
@@ -62,10 +63,26 @@ pub(super) enum Step {
     Answered(AskNumber, Result<Answer, AskFault>),
     /// We are asked.
     Asked(Request),
-    /// It is a circuit now, and no concern of ours; this came with the last message.
-    Circuit(BytesMut),
+    /// It is a circuit now, and no concern of ours.
+    Circuit {
+        /// Came with the last message.
+        held: BytesMut,
+        /// Somebody waits for it.
+        wanted: bool,
+    },
     /// Both ends are done, or it was reset.
     Over,
+}
+
+/// A stream that is no more.
+#[derive(Debug)]
+pub(super) struct Gone {
+    /// The question that has no answer.
+    pub(super) ask: Option<AskNumber>,
+    /// It was to be a circuit: the host counts on it.
+    pub(super) circuit: bool,
+    /// Somebody waits for that.
+    pub(super) wanted: bool,
 }
 
 /// All of one link.
@@ -90,7 +107,10 @@ impl Exchanges {
     }
 
     fn insert(&mut self, id: StreamId, role: Role, ours: bool, out: BytesMut) {
-        self.all.insert(id, Exchange { role, ours, rx: BytesMut::new(), out, finished: false, ended: false });
+        self.all.insert(
+            id,
+            Exchange { role, ours, rx: BytesMut::new(), out, finished: false, ended: false, wanted: false },
+        );
     }
 
     /// Asks, on a stream of ours.
@@ -145,13 +165,25 @@ impl Exchanges {
         self.all.iter().find(|(_, exchange)| is(exchange)).map(|(id, _)| *id)
     }
 
-    /// A stream is gone. Says who opened it, and which question has no answer.
-    pub(super) fn remove(&mut self, id: StreamId) -> Option<(Opener, Option<AskNumber>)> {
+    /// A stream is gone.
+    pub(super) fn remove(&mut self, id: StreamId) -> Option<Gone> {
         let exchange = self.all.remove(&id)?;
-        let opener = if exchange.ours { Opener::Us } else { Opener::Remote };
-        match exchange.role {
-            Role::Asking { ask, .. } => Some((opener, Some(ask))),
-            _ => Some((opener, None)),
+        let (circuit, wanted) = (!exchange.ours && exchange.is_circuit(), exchange.wanted);
+        let ask = match exchange.role {
+            Role::Asking { ask, .. } => Some(ask),
+            _ => None,
+        };
+        Some(Gone { ask, circuit, wanted })
+    }
+
+    /// Whether a stream may still become a circuit. Whoever asks is told when it has, or when it can't any more.
+    pub(super) fn want(&mut self, id: StreamId) -> bool {
+        match self.all.get_mut(&id) {
+            Some(Exchange { role: Role::Responding { .. }, wanted, .. }) => {
+                *wanted = true;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -170,7 +202,7 @@ impl Exchanges {
         let until = now + self.linger;
         let Some(exchange) = self.all.get_mut(&id) else { return Step::Goes };
         let step = exchange.run(now, id, connection, tx, until);
-        if matches!(step, Step::Circuit(_) | Step::Over) {
+        if matches!(step, Step::Circuit { .. }) {
             self.all.remove(&id);
         }
         step
@@ -212,7 +244,10 @@ impl Exchange {
             self.write(id, connection, tx);
             if self.is_circuit() {
                 // The last message goes before the circuit's first byte.
-                return if self.out.is_empty() { Step::Circuit(core::mem::take(&mut self.rx)) } else { Step::Goes };
+                if !self.out.is_empty() {
+                    return Step::Goes;
+                }
+                return Step::Circuit { held: core::mem::take(&mut self.rx), wanted: self.wanted };
             }
             let read = self.wants_more() && self.read(id, connection, tx);
             let Exchange { role, rx, out, ended, .. } = self;

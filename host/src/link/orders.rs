@@ -204,7 +204,7 @@ impl Link {
         let id = muxer::StreamId::new(stream.0);
         let State::Open(state) = &mut self.state else { return Err(WriteError::Failed) };
         if !state.streams.is_admitted(id) {
-            return Err(WriteError::Unknown);
+            return Err(if state.exchanges.want(id) { WriteError::Blocked } else { WriteError::Unknown });
         }
         state.used = true;
         let written = state.connection.write(id, data, tx);
@@ -221,6 +221,13 @@ impl Link {
         self.connection().is_some_and(|connection| connection.is_negotiating(muxer::StreamId::new(stream.0)))
     }
 
+    /// Whether a stream that the host wants to be a circuit isn't one yet: its last message waits for room, or for the order
+    /// to send it. Till then there is nothing to read, no room to write, and it can't be finished;
+    /// [`StreamEvent::Readable`] says when to ask again.
+    pub fn awaits_circuit(&mut self, stream: StreamId) -> bool {
+        self.opened().is_some_and(|state| state.exchanges.want(muxer::StreamId::new(stream.0)))
+    }
+
     /// The next piece that the remote sent on a stream. `Ok(None)`: the remote finished.
     ///
     /// # Errors
@@ -230,7 +237,7 @@ impl Link {
         let id = muxer::StreamId::new(stream.0);
         let State::Open(state) = &mut self.state else { return Err(ReadStreamError::Closed) };
         if !state.streams.is_admitted(id) {
-            return Err(ReadStreamError::Unknown);
+            return Err(if state.exchanges.want(id) { ReadStreamError::Blocked } else { ReadStreamError::Unknown });
         }
         let result = match state.streams.circuit(id) {
             Some(circuit) if !circuit.held.is_empty() => Ok(Some(core::mem::take(&mut circuit.held))),
@@ -283,6 +290,11 @@ impl Link {
     pub fn reset(&mut self, stream: StreamId, code: u32, tx: &mut BytesMut) -> Result<(), StreamError> {
         let id = muxer::StreamId::new(stream.0);
         let State::Open(state) = &mut self.state else { return Err(StreamError::Failed) };
+        if state.exchanges.want(id) {
+            let done = state.connection.reset(id, code, tx);
+            self.exchange_over(id);
+            return done;
+        }
         if !state.streams.is_admitted(id) {
             return Err(StreamError::Unknown);
         }

@@ -292,6 +292,9 @@ impl Solo {
             }
             if lane.chunk.is_empty() {
                 if lane.ended {
+                    if self.links.get_mut(&to.0).is_some_and(|wire| wire.link.awaits_circuit(to.1)) {
+                        return;
+                    }
                     lane.finished = true;
                     match self.finish_stream(to) {
                         true => splice.finished(way),

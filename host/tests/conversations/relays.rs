@@ -14,7 +14,7 @@ use tidewire_relay::{Limit, server};
 use tidewire_sim::{HostId, Link, World, check, ipv4};
 
 /// Node 1 relays, node 2 holds a reservation, node 3 wants to reach it.
-fn relayed(world: &mut World, configure: impl Fn(&mut ServerConfig)) -> [HostId; 3] {
+pub(crate) fn relayed(world: &mut World, configure: impl Fn(&mut ServerConfig)) -> [HostId; 3] {
     world.default_link(Link::new(millis(20)));
     let relay = |config: &mut SoloConfig| {
         let mut server = ServerConfig::default();
@@ -33,11 +33,11 @@ fn relayed(world: &mut World, configure: impl Fn(&mut ServerConfig)) -> [HostId;
 }
 
 /// Where the `n`-th node is reached through the relay.
-fn circuit(n: u32) -> Multiaddr {
+pub(crate) fn circuit(n: u32) -> Multiaddr {
     format!("{}/p2p/{}/p2p-circuit/p2p/{}", at(1), peer(1), peer(n)).parse().unwrap()
 }
 
-fn listen_at_relay(world: &mut World, id: HostId) {
+pub(crate) fn listen_at_relay(world: &mut World, id: HostId) {
     let address: Multiaddr = format!("{}/p2p/{}/p2p-circuit", at(1), peer(1)).parse().unwrap();
     tell(world, id, |node, now| node.solo.listen(now, ListenerId(9), &address).unwrap());
     let listens = |world: &World| {

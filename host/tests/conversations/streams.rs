@@ -1,13 +1,13 @@
 //! Streams: what they wait for, and on which connection they go.
 
-use crate::solo_node::{ECHO, Outcome, RELAYED_PORT, SoloNode, keypair};
-use crate::town::{assert_empty, assert_lifecycle, at, millis, node_at, of, only, pair, peer, secs, tell, town};
-use std::time::Duration;
+use crate::relays;
+use crate::solo_node::{ECHO, Outcome};
+use crate::town::{assert_empty, assert_lifecycle, at, millis, of, only, pair, peer, secs, tell, town};
 use tidewire_connmgr as connmgr;
 use tidewire_core::{Multiaddr, Time};
 use tidewire_host::link::OpenFault;
 use tidewire_host::{OpenFailure, OpenOptions};
-use tidewire_sim::{HostId, Link, World, check, ipv4};
+use tidewire_sim::{HostId, Link, World, check};
 
 #[test]
 fn a_stream_to_a_peer_that_is_not_connected_waits_for_the_dial() {
@@ -125,15 +125,11 @@ fn a_cancelled_wish_is_not_answered() {
     });
 }
 
-/// Node 2 can be reached only at an address that node 1 takes for one behind a relay.
+/// Node 2 holds a reservation with node 1, a relay; node 3 may reach it through that, or directly.
 fn relayed_pair(world: &mut World) -> (HostId, HostId, Multiaddr) {
-    let a = town(world, 1)[0];
-    let relayed = Multiaddr::tcp((ipv4(2), RELAYED_PORT).into());
-    let b: SoloNode = node_at(world, 2, |_| {}, &[relayed.clone(), at(2)]);
-    let b = world.add(b, [ipv4(2)]);
-    let circuit = format!("{relayed}/p2p/{}/p2p-circuit", keypair(999).peer_id()).parse().unwrap();
-    world.run_for(Duration::ZERO).unwrap();
-    (a, b, circuit)
+    let [_, b, a] = relays::relayed(world, |_| {});
+    relays::listen_at_relay(world, b);
+    (a, b, relays::circuit(2))
 }
 
 fn limited() -> OpenOptions {
@@ -147,13 +143,10 @@ fn on_a_limited_connection_only_streams_go_that_allow_it() {
     check(0..3, |world| {
         let (a, b, circuit) = relayed_pair(world);
         // The direct address is not known, and identify must not tell it.
-        world.with(b, |node: &mut SoloNode, os| {
-            node.solo.unlisten(os.now(), tidewire_host::ListenerId(1)).unwrap();
-            node.drive(os.now(), os);
-        });
+        tell(world, b, |node, now| node.solo.unlisten(now, tidewire_host::ListenerId(0)).unwrap());
         tell(world, a, |node, now| node.connect(now, 1, peer(2), &[circuit]));
         world.run_for(secs(3))?;
-        for (id, n) in [(a, 2), (b, 1)] {
+        for (id, n) in [(a, 2), (b, 3)] {
             let view = only(world, id, n);
             let manager = of(world, id).solo.host().manager();
             assert!(manager.connection(view).is_some_and(|view| view.relayed && view.limited), "known at {id}");
@@ -214,7 +207,7 @@ fn a_stream_over_a_relay_goes_on_there_when_a_direct_connection_comes() {
         tell(world, a, |node, now| node.hang_up(now, held));
         world.run_for(secs(300))?;
         assert_eq!(of(world, a).outcome(held), Some(&Outcome::Echoed));
-        for (id, n) in [(a, 2), (b, 1)] {
+        for (id, n) in [(a, 2), (b, 3)] {
             let left = only(world, id, n);
             let view = of(world, id).solo.host().manager().connection(left).ok_or("gone")?;
             assert!(!view.relayed, "{id}: the direct one stays");

@@ -65,7 +65,7 @@ pub(crate) struct SoloNode {
     sockets: BTreeMap<ConnectionId, SocketId>,
     /// Said `Close`, and has something left to send until then.
     closing: BTreeMap<ConnectionId, (SocketId, Time)>,
-    dials: BTreeMap<SocketId, (DialId, Multiaddr)>,
+    dials: BTreeMap<SocketId, DialId>,
     listeners: BTreeMap<ListenerId, tidewire_sim::ListenerId>,
 }
 
@@ -240,7 +240,7 @@ impl SoloNode {
                     let _ = self.solo.listener_closed(now, listener, "as asked");
                 }
                 SoloAction::Dial { dial, address, from, .. } => self.dial(now, dial, address, from.as_ref(), os),
-                SoloAction::Abort { dial } => self.dials.retain(|socket, (other, _)| {
+                SoloAction::Abort { dial } => self.dials.retain(|socket, other| {
                     if *other == dial {
                         os.abort(*socket);
                     }
@@ -288,7 +288,7 @@ impl SoloNode {
             Some(result) => result,
         };
         match dialed {
-            Ok(socket) => drop(self.dials.insert(socket, (dial, address))),
+            Ok(socket) => drop(self.dials.insert(socket, dial)),
             Err(error) => self.solo.dial_failed(now, dial, DialFault::Local(error.to_string().into())).unwrap(),
         }
     }
@@ -466,7 +466,7 @@ impl Node for SoloNode {
             }
             Input::Accepted { socket, local, remote, .. } => {
                 let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
-                match self.solo.accepted(now, &local, &relayed(&local, remote)) {
+                match self.solo.accepted(now, &local, &remote) {
                     Ok(connection) => self.connected(socket, connection),
                     Err(error) => panic!("{error}"),
                 }
@@ -474,8 +474,8 @@ impl Node for SoloNode {
             Input::AcceptFailed { .. } => self.accept_failed += 1,
             Input::Connected { socket, local, remote } => match self.dials.remove(&socket) {
                 None => os.abort(socket),
-                Some((dial, address)) => {
-                    let remote = if address.is_relayed() { address } else { Multiaddr::tcp(remote) };
+                Some(dial) => {
+                    let remote = Multiaddr::tcp(remote);
                     match self.solo.dialed(now, dial, &Multiaddr::tcp(local), &remote) {
                         Ok(connection) => self.connected(socket, connection),
                         Err(error) => panic!("{error}"),
@@ -483,7 +483,7 @@ impl Node for SoloNode {
                 }
             },
             Input::ConnectFailed { socket, error } => {
-                if let Some((dial, _)) = self.dials.remove(&socket) {
+                if let Some(dial) = self.dials.remove(&socket) {
                     self.solo.dial_failed(now, dial, DialFault::Transport(error.to_string().into())).unwrap();
                 }
             }
@@ -513,18 +513,6 @@ impl Node for SoloNode {
     fn deadline(&self) -> Time {
         let lingering = self.closing.values().map(|(_, until)| *until).min().unwrap_or(Time::NEVER);
         self.solo.deadline().min(lingering)
-    }
-}
-
-/// The port at which connections come in that are taken for relayed ones, since there is no relay in these worlds.
-pub(crate) const RELAYED_PORT: u16 = 9999;
-
-fn relayed(local: &Multiaddr, remote: Multiaddr) -> Multiaddr {
-    match local.iter().nth(1) {
-        Some(Component::Tcp(RELAYED_PORT)) => {
-            format!("{local}/p2p/{}/p2p-circuit", keypair(999).peer_id()).parse().unwrap()
-        }
-        _ => remote,
     }
 }
 
