@@ -102,7 +102,8 @@ pub enum ClientInput<'a> {
         /// The connection.
         connection: ConnectionId,
     },
-    /// Where we think that we can be reached: all of it, best first. None: nothing is asked.
+    /// Where we listen and think that we can be reached: all of it, best first. Private ones are of use, since a server puts the IP
+    /// that it sees in their place; relayed ones are passed over. None: nothing is asked.
     Addresses(&'a [Multiaddr]),
     /// The answer to a [`ClientAction::Ask`].
     Answered {
