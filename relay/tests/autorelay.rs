@@ -4,6 +4,7 @@
     missing_docs,
     unreachable_pub,
     clippy::field_reassign_with_default,
+    clippy::manual_is_multiple_of,
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc
 )]
@@ -19,7 +20,7 @@ use random::World;
 use together::Node;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn it_does_what_the_rules_say(
         config in any::<[u8; 8]>(),

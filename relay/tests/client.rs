@@ -4,6 +4,7 @@
     missing_docs,
     unreachable_pub,
     clippy::field_reassign_with_default,
+    clippy::manual_is_multiple_of,
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc
 )]

@@ -138,6 +138,7 @@ fn close(reason: &CloseReason) -> &'static str {
         CloseReason::Unresponsive { .. } => "unresponsive",
         CloseReason::Idle { .. } => "idle",
         CloseReason::Denied { .. } => "denied",
+        CloseReason::Limit(_) => "limit",
         CloseReason::Shutdown => "shutdown",
         CloseReason::Reported { .. } => "ended",
         _ => "other",

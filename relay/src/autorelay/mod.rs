@@ -396,7 +396,7 @@ impl AutoRelay {
     fn announce(&mut self) {
         let now = announce::announced(&self.known, self.reachability, &self.config);
         if now != self.announced {
-            self.announced.clone_from(&now);
+            self.announced = now.clone();
             self.act(Action::Announce(now));
         }
     }
@@ -582,4 +582,3 @@ impl fmt::Debug for AutoRelay {
             .finish_non_exhaustive()
     }
 }
-

@@ -216,7 +216,9 @@ pub enum DialError {
     #[error("there was no connection to the relay after {} s", .0.as_secs_f32())]
     RelayTimeout(Duration),
     /// No address of it is known, and there is no direct connection to it.
-    #[error("no direct address of the relay was given, and there is no direct connection to it; a circuit can't go over another one")]
+    #[error(
+        "no direct address of the relay was given, and there is no direct connection to it; a circuit can't go over another one"
+    )]
     NoAddresses,
     /// The connection to it ended before it answered.
     #[error("the connection to the relay ended before it answered")]

@@ -1,9 +1,9 @@
 //! Circuits: whether one that comes is accepted, and why one that was is over.
 
+use super::Client;
 use super::action::{Action, CircuitEnd, Event, StopRefusal};
 use super::config::{AcceptFrom, at_least_a_millisecond};
 use super::input::{Ending, Misuse};
-use super::Client;
 use crate::exchange::Reply;
 use crate::splice::{LimitReached, Meter};
 use crate::{ConnectionId, Limit, StreamKey};

@@ -117,7 +117,8 @@ impl Client {
             return Err(DialError::NoAddresses);
         }
         let until = self.now + at_least_a_millisecond(self.config.relay_dial_timeout);
-        let job = Job { callers: Vec::from([dial]), addresses: addresses.clone(), state: JobState::Connecting { until } };
+        let job =
+            Job { callers: Vec::from([dial]), addresses: addresses.clone(), state: JobState::Connecting { until } };
         self.dials.jobs.insert(way, job);
         self.dials.callers.insert(dial, way);
         match direct {

@@ -63,7 +63,16 @@ mod tests {
         let config = ClientConfig::default();
         let mut jitter = Jitter::new(&Seed::new([1; 32]), "test");
         // Time to live, earliest and latest renewal.
-        let table = [(3600, 3225, 3300), (7200, 6825, 6900), (900, 525, 600), (300, 175, 200), (60, 35, 40), (12, 7, 8), (6, 4, 4), (1, 4, 4)];
+        let table = [
+            (3600, 3225, 3300),
+            (7200, 6825, 6900),
+            (900, 525, 600),
+            (300, 175, 200),
+            (60, 35, 40),
+            (12, 7, 8),
+            (6, 4, 4),
+            (1, 4, 4),
+        ];
         for (ttl, earliest, latest) in table {
             for _ in 0..50 {
                 let after = renewal(Duration::from_secs(ttl), &config, &mut jitter);

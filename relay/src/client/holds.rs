@@ -39,12 +39,24 @@ pub(super) struct Hold {
 /// What a hold does at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    Connecting { until: Time },
-    Asking { ask: AskId, until: Time },
-    Waiting { until: Time, refused: bool },
+    Connecting {
+        until: Time,
+    },
+    Asking {
+        ask: AskId,
+        until: Time,
+    },
+    Waiting {
+        until: Time,
+        refused: bool,
+    },
     /// Nothing, until it is to be renewed.
-    Held { renew: Time },
-    GaveUp { refused: bool },
+    Held {
+        renew: Time,
+    },
+    GaveUp {
+        refused: bool,
+    },
 }
 
 /// A reservation that we have.
@@ -104,7 +116,13 @@ impl Client {
             return Err(Misuse::TooManyHolds(self.config.holds));
         }
         let addresses = direct_addresses(addresses, self.config.relay_addresses);
-        let new = || Hold { addresses: Vec::new(), state: State::GaveUp { refused: false }, held: None, failures: 0, last: None };
+        let new = || Hold {
+            addresses: Vec::new(),
+            state: State::GaveUp { refused: false },
+            held: None,
+            failures: 0,
+            last: None,
+        };
         let hold = self.holds.entry(relay).or_insert_with(new);
         hold.addresses = addresses;
         if let State::GaveUp { .. } = hold.state {
@@ -262,6 +280,8 @@ impl Client {
                     State::GaveUp { refused: false }
                 };
             }
+            // It lasts for less time than must be between two questions.
+            (State::Held { renew }, _) if renew > now => hold.state = State::Waiting { until: renew, refused: false },
             (State::Held { .. }, _) => self.begin(relay),
             _ => {}
         }
@@ -288,7 +308,8 @@ impl Client {
             if self.holds.get(&relay).and_then(|hold| hold.held.as_ref()).is_some_and(|held| held.until <= now) {
                 self.lose(relay, Lost::Expired);
             }
-            let Some(state) = self.holds.get(&relay).map(|hold| hold.state).filter(|state| state.deadline() <= now) else {
+            let Some(state) = self.holds.get(&relay).map(|hold| hold.state).filter(|state| state.deadline() <= now)
+            else {
                 continue;
             };
             match state {
@@ -323,7 +344,7 @@ impl Client {
     pub(super) fn announce(&mut self) {
         let circuits = self.circuit_addresses();
         if circuits != self.announced {
-            self.announced.clone_from(&circuits);
+            self.announced = circuits.clone();
             self.act(Action::Circuits(circuits));
         }
     }
@@ -352,7 +373,9 @@ impl Client {
 fn objection(given: &Reservation, policy: VoucherPolicy) -> Option<Refusal> {
     match (policy, &given.voucher) {
         (VoucherPolicy::Ignore, _) | (_, Some(Ok(_))) | (VoucherPolicy::RefuseWrong, None) => None,
-        (VoucherPolicy::RefuseWrong | VoucherPolicy::Require, Some(Err(error))) => Some(Refusal::Voucher(error.clone())),
+        (VoucherPolicy::RefuseWrong | VoucherPolicy::Require, Some(Err(error))) => {
+            Some(Refusal::Voucher(error.clone()))
+        }
         (VoucherPolicy::Require, None) => Some(Refusal::NoVoucher),
     }
 }
@@ -366,4 +389,3 @@ pub(super) fn wait_of(state: State, now: Time) -> Option<Duration> {
     let until = state.deadline();
     (!until.is_never()).then(|| until.since(now))
 }
-

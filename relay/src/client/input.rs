@@ -119,7 +119,7 @@ pub enum Input<'a> {
         /// Now.
         unix: UnixTime,
     },
-    /// We are on another network: relays that could not be reached, or that were given up, are tried at once.
+    /// We are on another network: relays that are to be tried again, or that were given up, are tried at once.
     NetworkChanged,
 }
 

@@ -44,7 +44,9 @@ mod tests {
     fn a_backoff_doubles_to_its_cap_and_is_never_shorter() {
         let mut jitter = Jitter::new(&Seed::new([1; 32]), "test");
         let (first, max) = (Duration::from_secs(1), Duration::from_secs(60));
-        for (failures, least) in [(0, 1), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (31, 60), (32, 60), (33, 60), (u32::MAX, 60)] {
+        for (failures, least) in
+            [(0, 1), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (31, 60), (32, 60), (33, 60), (u32::MAX, 60)]
+        {
             for _ in 0..20 {
                 let delay = jitter.backoff(first, max, failures);
                 let least = Duration::from_secs(least);

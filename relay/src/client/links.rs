@@ -61,7 +61,8 @@ impl Links {
     /// Bytes on the heap. An address is shared with whoever told it, and counts here too.
     pub(crate) fn memory_used(&self) -> usize {
         let each = size_of::<(ConnectionId, Link)>() + size_of::<((PeerId, u64), ConnectionId)>();
-        self.all.len() * each + self.all.values().filter_map(|link| link.dialed.as_ref()).map(Multiaddr::memory_used).sum::<usize>()
+        self.all.len() * each
+            + self.all.values().filter_map(|link| link.dialed.as_ref()).map(Multiaddr::memory_used).sum::<usize>()
     }
 }
 

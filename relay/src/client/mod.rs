@@ -393,7 +393,11 @@ impl EventMachine for Client {
             list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
         };
         self.links.memory_used()
-            + self.connecting.values().map(|list| addresses(list) + size_of::<(PeerId, Vec<Multiaddr>)>()).sum::<usize>()
+            + self
+                .connecting
+                .values()
+                .map(|list| addresses(list) + size_of::<(PeerId, Vec<Multiaddr>)>())
+                .sum::<usize>()
             + self.holds.values().map(|hold| hold.memory_used() + size_of::<(PeerId, Hold)>()).sum::<usize>()
             + self.dials.memory_used()
             + self.circuits.memory_used()

@@ -158,6 +158,13 @@ impl Circuits {
         self.times.first().copied()
     }
 
+    /// One whose time has come by `now`, which is not looked at again.
+    pub(super) fn take_due(&mut self, now: Time) -> Option<CircuitId> {
+        let (at, id) = self.next().filter(|(at, _)| *at <= now)?;
+        self.times.remove(&(at, id));
+        Some(id)
+    }
+
     pub(super) fn ids(&self) -> Vec<CircuitId> {
         self.circuits.keys().copied().collect()
     }

@@ -21,7 +21,7 @@ impl Server {
                 self.refuse(stream, id, question.asked, Refusal::Undecided { after: self.config.acl_timeout });
             }
         }
-        while let Some((_, id)) = self.circuits.next().filter(|(at, _)| due(*at)) {
+        while let Some(id) = self.circuits.take_due(now) {
             self.circuit_due(id);
         }
         if let Drain::Until(until) = self.drain

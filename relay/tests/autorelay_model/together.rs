@@ -83,7 +83,7 @@ impl Node {
             self.settle();
             while let Some(first) = self.coming.first_entry().filter(|first| first.key().0 <= self.now) {
                 let news = first.remove();
-                self.arrive(news);
+                self.arrive(&news);
                 self.settle();
             }
         }
@@ -179,11 +179,14 @@ impl Node {
         self.send(3 * DELAY, if alive { News::Connected(relay) } else { News::ConnectFailed(relay) });
     }
 
-    fn arrive(&mut self, news: News) {
+    fn arrive(&mut self, news: &News) {
         let now = self.now;
-        match news {
+        match *news {
             News::Candidates => {
-                let named = |(peer, relay): (&PeerId, &Relay)| Candidate { peer: *peer, addresses: vec![relay.address.clone()] };
+                let named = |(peer, relay): (&PeerId, &Relay)| Candidate {
+                    peer: *peer,
+                    addresses: vec![relay.address.clone()],
+                };
                 let list: Vec<_> = self.relays.iter().map(named).collect();
                 self.auto.handle(now, autorelay::Input::Candidates(&list)).unwrap();
             }
@@ -194,7 +197,9 @@ impl Node {
                 let remote = &self.relays[&peer].address;
                 let input = client::Input::Connected { connection, peer, remote, relayed: false, dialed: true };
                 self.client.handle(now, input).unwrap();
-                self.auto.handle(now, autorelay::Input::Connected { connection, peer, remote, relayed: false }).unwrap();
+                self.auto
+                    .handle(now, autorelay::Input::Connected { connection, peer, remote, relayed: false })
+                    .unwrap();
                 self.auto.handle(now, autorelay::Input::Identified { peer, speaks_hop: true }).unwrap();
             }
             News::Connected(peer) | News::ConnectFailed(peer) => {

@@ -84,7 +84,8 @@ impl World {
         let who = 1 + pick % 12;
         match what % 16 {
             0 => {
-                self.reachability = [Reachability::Private, Reachability::Unknown, Reachability::Public][usize::from(low % 3)];
+                self.reachability =
+                    [Reachability::Private, Reachability::Unknown, Reachability::Public][usize::from(low % 3)];
                 self.give(Input::Reachability(self.reachability));
             }
             1 | 2 => {
@@ -140,7 +141,7 @@ impl World {
         self.reachability = Reachability::Private;
         self.give(Input::Reachability(Reachability::Private));
         self.give(Input::NetworkChanged);
-        for _ in 0..300 {
+        for _ in 0..20 {
             let all: Vec<u8> = (1..=12).collect();
             self.name(&all);
             for n in 1..=12 {

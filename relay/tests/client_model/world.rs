@@ -7,9 +7,7 @@ use tidewire_relay::client::{
     AcceptFrom, Action, AskFault, Client, ClientConfig, Ending, Event, Input, Misuse, VoucherPolicy,
 };
 use tidewire_relay::exchange::{Answer, Ask, Asker, Config, Context, Reply, Responder, Service};
-use tidewire_relay::{
-    AskId, CircuitDialId, ConnectionId, Limit, Reservation, Status, StreamKey, circuit_address,
-};
+use tidewire_relay::{AskId, CircuitDialId, ConnectionId, Limit, Reservation, Status, StreamKey, circuit_address};
 
 const UNIX: u64 = 1_900_000_000;
 
@@ -74,7 +72,8 @@ impl World {
     pub fn new(bytes: [u8; 8]) -> Self {
         let mut config = ClientConfig::default();
         config.ask_application = bytes[0] % 3 == 0;
-        config.accept = [AcceptFrom::Held, AcceptFrom::Held, AcceptFrom::Anyone, AcceptFrom::Nobody][usize::from(bytes[1] % 4)];
+        config.accept =
+            [AcceptFrom::Held, AcceptFrom::Held, AcceptFrom::Anyone, AcceptFrom::Nobody][usize::from(bytes[1] % 4)];
         config.voucher = [VoucherPolicy::RefuseWrong, VoucherPolicy::Ignore][usize::from(bytes[2] % 2)];
         if bytes[3] % 2 == 0 {
             (config.holds, config.dials, config.circuits_in, config.circuits_out) = (2, 3, 3, 2);

@@ -70,7 +70,7 @@ impl Votes {
             Reachability::Private => bad == 0,
         };
         if unsupported {
-            self.become_(Reachability::Unknown);
+            self.decide_for(Reachability::Unknown);
         }
     }
 
@@ -130,11 +130,11 @@ impl Votes {
             same => same,
         };
         if next != self.decided {
-            self.become_(next);
+            self.decide_for(next);
         }
     }
 
-    fn become_(&mut self, decided: Reachability) {
+    fn decide_for(&mut self, decided: Reachability) {
         self.decided = decided;
         self.since = [0; 2];
     }

@@ -29,7 +29,9 @@ fn a_public_relay_advertises_itself_after_its_boot_delay() {
 #[test]
 fn it_does_so_again_at_seven_eighths_of_what_it_lasts() {
     // What the service grants, and after how long it is renewed.
-    for (ttl, after) in [(None, 1575), (Some(secs(1800)), 1575), (Some(secs(800)), 700), (Some(secs(1)), 120), (Some(secs(0)), 120)] {
+    for (ttl, after) in
+        [(None, 1575), (Some(secs(1800)), 1575), (Some(secs(800)), 700), (Some(secs(1)), 120), (Some(secs(0)), 120)]
+    {
         let mut desk = public_relay();
         desk.wait(secs(30));
         desk.tell(Input::Advertised { ttl });

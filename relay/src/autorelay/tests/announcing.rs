@@ -25,7 +25,13 @@ fn announced(desk: &mut Desk) -> Option<Vec<Multiaddr>> {
 }
 
 /// What is announced with these.
-fn set_of(config: AutoRelayConfig, reachability: Reachability, own: &[&str], verified: &[&str], circuits: &[Multiaddr]) -> Vec<Multiaddr> {
+fn set_of(
+    config: AutoRelayConfig,
+    reachability: Reachability,
+    own: &[&str],
+    verified: &[&str],
+    circuits: &[Multiaddr],
+) -> Vec<Multiaddr> {
     let mut desk = Desk::new(config);
     desk.tell(Input::Reachability(reachability));
     desk.tell(Input::Addresses { own: &texts(own), verified: &texts(verified) });
@@ -37,15 +43,16 @@ fn set_of(config: AutoRelayConfig, reachability: Reachability, own: &[&str], ver
 fn what_is_announced_depends_on_who_can_reach_us() {
     let own = [PUBLIC, PRIVATE];
     let through = circuit(1, "/ip4/9.9.9.9/tcp/1");
+    let relayed = core::slice::from_ref(&through);
     let (public, private) = (text(PUBLIC), text(PRIVATE));
     let mission = AutoRelayConfig::mission;
     let table = [
-        (Reachability::Public, &[][..], &[through.clone()][..], vec![public.clone(), private.clone()]),
+        (Reachability::Public, &[][..], relayed, vec![public.clone(), private.clone()]),
         (Reachability::Unknown, &[], &[], vec![public.clone(), private.clone()]),
         (Reachability::Private, &[], &[], vec![public.clone(), private.clone()]),
-        (Reachability::Unknown, &[], &[through.clone()], vec![public.clone(), private.clone(), through.clone()]),
-        (Reachability::Private, &[], &[through.clone()], vec![private.clone(), through.clone()]),
-        (Reachability::Private, &[PUBLIC], &[through.clone()], vec![public, private, through.clone()]),
+        (Reachability::Unknown, &[], relayed, vec![public.clone(), private.clone(), through.clone()]),
+        (Reachability::Private, &[], relayed, vec![private.clone(), through.clone()]),
+        (Reachability::Private, &[PUBLIC], relayed, vec![public, private, through.clone()]),
     ];
     for (reachability, verified, circuits, expected) in table {
         let set = set_of(mission(), reachability, &own, verified, circuits);
@@ -137,7 +144,7 @@ fn at_most_a_hundred_are_announced_and_no_relay_crowds_another_out() {
     let many = |relay: u8| (0_u8..=255).map(move |n| circuit(relay, &alloc::format!("/ip4/9.9.{relay}.{n}/tcp/1")));
     let circuits: Vec<_> = many(1).chain(many(2)).chain([circuit(3, "/ip4/9.9.3.1/tcp/1")]).collect();
     let own: Vec<_> = (0..=255).map(|n| alloc::format!("/ip4/10.0.0.{n}/tcp/1")).chain([PUBLIC.into()]).collect();
-    let own: Vec<&str> = own.iter().map(|at| at.as_str()).collect();
+    let own: Vec<&str> = own.iter().map(alloc::string::String::as_str).collect();
     let set = set_of(AutoRelayConfig::mission(), Reachability::Private, &own, &[PUBLIC], &circuits);
     assert_eq!(set.len(), 100);
     assert!(set.is_sorted());

@@ -2,6 +2,7 @@
 
 mod advertising;
 mod announcing;
+mod caps;
 mod laws;
 mod relays;
 mod trouble;

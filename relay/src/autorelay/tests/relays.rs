@@ -32,7 +32,8 @@ fn a_candidate_must_be_direct_identified_and_speak_hop() {
     desk.found(&[1, 2, 3]);
     assert_eq!(desk.done().iter().filter(|action| matches!(action, Action::Connect { .. })).count(), 3);
     // One over a relay, one not identified, one that is no relay.
-    let (connection, remote) = (ConnectionId(1), text(&alloc::format!("/ip4/8.9.0.1/tcp/1/p2p/{}/p2p-circuit", peer(9))));
+    let (connection, remote) =
+        (ConnectionId(1), text(&alloc::format!("/ip4/8.9.0.1/tcp/1/p2p/{}/p2p-circuit", peer(9))));
     desk.tell(Input::Connected { connection, peer: peer(1), remote: &remote, relayed: true });
     desk.identify(1, true);
     desk.connect(2, 2);
@@ -41,7 +42,11 @@ fn a_candidate_must_be_direct_identified_and_speak_hop() {
     desk.said();
     desk.wait(secs(25));
     let events = desk.events();
-    let dropped = |n, why| events.iter().any(|event| matches!(event, Event::Dropped { relay, why: is, .. } if *relay == peer(n) && *is == why));
+    let dropped = |n, why| {
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Dropped { relay, why: is, .. } if *relay == peer(n) && *is == why))
+    };
     assert!(dropped(1, Dropped::Unreachable) && dropped(2, Dropped::NotIdentified));
     assert_eq!(desk.auto.explain(desk.now).held, []);
     assert_eq!(desk.auto.explain(desk.now).asked, []);
@@ -83,8 +88,7 @@ fn static_relays_do_not_wait_and_come_first() {
     let mut config = AutoRelayConfig::mission();
     config.static_relays = vec![candidate(1), candidate(2)];
     let mut desk = Desk::new(config);
-    let connects: Vec<Action> =
-        [1, 2].map(|n| Action::Connect { peer: peer(n), addresses: vec![address(n)] }).into();
+    let connects: Vec<Action> = [1, 2].map(|n| Action::Connect { peer: peer(n), addresses: vec![address(n)] }).into();
     let done = desk.done();
     assert!(connects.iter().all(|connect| done.contains(connect)), "{done:?}");
     desk.fit(&[3, 4, 5]);
@@ -117,7 +121,13 @@ fn a_used_relay_is_protected_first() {
 fn another_subnet_goes_before_a_lower_rtt_and_that_before_others() {
     let mut desk = Desk::new(AutoRelayConfig::mission());
     desk.found(&[1, 2, 3, 4, 5]);
-    let remotes = ["/ip4/8.1.0.1/tcp/1", "/ip4/8.1.7.2/tcp/1", "/ip4/8.3.0.1/tcp/1", "/ip6/2a00:1::1/tcp/1", "/ip4/8.5.0.1/tcp/1"];
+    let remotes = [
+        "/ip4/8.1.0.1/tcp/1",
+        "/ip4/8.1.7.2/tcp/1",
+        "/ip4/8.3.0.1/tcp/1",
+        "/ip6/2a00:1::1/tcp/1",
+        "/ip4/8.5.0.1/tcp/1",
+    ];
     for (n, remote) in (1_u8..).zip(remotes) {
         let (connection, remote) = (ConnectionId(n.into()), text(remote));
         desk.tell(Input::Connected { connection, peer: peer(n), remote: &remote, relayed: false });
@@ -142,7 +152,10 @@ fn when_relays_vanish_others_are_held() {
         assert!(said.contains(&Action::Release { relay: *gone }));
         assert!(said.contains(&Action::Unprotect { peer: *gone }), "go never does");
     }
-    let new: Vec<_> = said.iter().filter_map(|action| if let Action::Hold { relay, .. } = action { Some(*relay) } else { None }).collect();
+    let new: Vec<_> = said
+        .iter()
+        .filter_map(|action| if let Action::Hold { relay, .. } = action { Some(*relay) } else { None })
+        .collect();
     assert_eq!(new.len(), 2);
     assert!(new.iter().all(|relay| !held.contains(relay)));
     desk.reserved(&new);
@@ -216,8 +229,14 @@ fn what_the_client_says_is_passed_on() {
     let table = [
         (event(client::Event::Reserved { relay, ttl: secs(1), limit }), Some(Input::Reserved { relay })),
         (event(client::Event::Renewed { relay, ttl: secs(1) }), None),
-        (event(client::Event::Refused { relay, why: refusal, retry: None }), Some(Input::ReserveFailed { relay, refused: true })),
-        (event(client::Event::Failed { relay, why: "x".into(), retry: None }), Some(Input::ReserveFailed { relay, refused: false })),
+        (
+            event(client::Event::Refused { relay, why: refusal, retry: None }),
+            Some(Input::ReserveFailed { relay, refused: true }),
+        ),
+        (
+            event(client::Event::Failed { relay, why: "x".into(), retry: None }),
+            Some(Input::ReserveFailed { relay, refused: false }),
+        ),
         (event(client::Event::Lost { relay, why }), Some(Input::Lost { relay })),
         (client::Action::Circuits(circuits.clone()), Some(Input::Circuits(&circuits))),
         (client::Action::Keep { peer: relay }, None),

@@ -162,7 +162,8 @@ fn who_is_left_alone_is_so_even_if_it_made_room_for_another() {
 fn only_so_many_are_connected_at_one_time() {
     let mut desk = Desk::new(AutoRelayConfig::mission());
     desk.found(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    let connects = |desk: &mut Desk| desk.done().iter().filter(|action| matches!(action, Action::Connect { .. })).count();
+    let connects =
+        |desk: &mut Desk| desk.done().iter().filter(|action| matches!(action, Action::Connect { .. })).count();
     assert_eq!(connects(&mut desk), 4);
     let probing: Vec<PeerId> = desk
         .auto
@@ -180,7 +181,11 @@ fn only_so_many_are_connected_at_one_time() {
 fn we_are_no_candidate_and_neither_is_a_relay_behind_a_relay() {
     let mut desk = Desk::new(AutoRelayConfig::mission());
     let behind = text(&alloc::format!("/ip4/8.9.0.1/tcp/1/p2p/{}/p2p-circuit", peer(9)));
-    let list = [candidate(0), Candidate { peer: peer(1), addresses: vec![behind] }, Candidate { peer: peer(2), addresses: vec![] }];
+    let list = [
+        candidate(0),
+        Candidate { peer: peer(1), addresses: vec![behind] },
+        Candidate { peer: peer(2), addresses: vec![] },
+    ];
     desk.said();
     desk.tell(Input::Candidates(&list));
     assert_eq!(desk.done(), [Action::Connect { peer: peer(2), addresses: vec![] }]);
@@ -200,7 +205,10 @@ fn empty_lists_and_unknown_peers_are_harmless() {
     desk.tell(Input::ConnectFailed { peer: peer(9) });
     assert_eq!(desk.said(), []);
     let connection = ConnectionId(1);
-    assert_eq!(desk.auto.handle(desk.now, Input::Disconnected { connection }), Err(Misuse::UnknownConnection(connection)));
+    assert_eq!(
+        desk.auto.handle(desk.now, Input::Disconnected { connection }),
+        Err(Misuse::UnknownConnection(connection))
+    );
 }
 
 #[test]

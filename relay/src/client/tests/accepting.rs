@@ -48,17 +48,18 @@ fn each_refusal_has_its_status_and_the_first_reason_counts() {
     let one_each = |config: &mut ClientConfig| config.circuits_per_source = 0;
     let nobody = |config: &mut ClientConfig| config.accept = AcceptFrom::Nobody;
     let nothing = |_: &mut ClientConfig| {};
-    let table: [(&dyn Fn() -> Desk, u64, u8, Status, StopRefusal); 7] = [
-        (&|| held(nobody), 7, 0, Status::PERMISSION_DENIED, StopRefusal::Relayed),
-        (&|| held(nobody), 5, 0, Status::PERMISSION_DENIED, StopRefusal::OwnPeer),
-        (&|| held(nobody), 5, 2, Status::PERMISSION_DENIED, StopRefusal::Nobody),
-        (&|| held(full), 6, 2, Status::NO_RESERVATION, StopRefusal::NotHeld),
-        (&|| held(full), 5, 2, Status::RESOURCE_LIMIT_EXCEEDED, StopRefusal::TooMany),
-        (&|| held(one_each), 5, 2, Status::RESOURCE_LIMIT_EXCEEDED, StopRefusal::TooManyOfSource),
-        (&|| held(nothing), 7, 2, Status::PERMISSION_DENIED, StopRefusal::Relayed),
+    type Change = fn(&mut ClientConfig);
+    let table: [(Change, u64, u8, Status, StopRefusal); 7] = [
+        (nobody, 7, 0, Status::PERMISSION_DENIED, StopRefusal::Relayed),
+        (nobody, 5, 0, Status::PERMISSION_DENIED, StopRefusal::OwnPeer),
+        (nobody, 5, 2, Status::PERMISSION_DENIED, StopRefusal::Nobody),
+        (full, 6, 2, Status::NO_RESERVATION, StopRefusal::NotHeld),
+        (full, 5, 2, Status::RESOURCE_LIMIT_EXCEEDED, StopRefusal::TooMany),
+        (one_each, 5, 2, Status::RESOURCE_LIMIT_EXCEEDED, StopRefusal::TooManyOfSource),
+        (nothing, 7, 2, Status::PERMISSION_DENIED, StopRefusal::Relayed),
     ];
-    for (desk, connection, source, status, why) in table {
-        let mut desk = desk();
+    for (change, connection, source, status, why) in table {
+        let mut desk = held(change);
         assert_eq!(refusal(&request(&mut desk, connection, 1, source)), Some((status, why)));
         assert_eq!(why.status(), status);
         assert_eq!(desk.client.counts().circuits_in, 0);
@@ -191,7 +192,10 @@ fn with_the_connection_its_circuits_end() {
     desk.answer(ask, 5, &Answer::Connected { limit: LIMIT }).unwrap();
     desk.said();
     desk.disconnect(5);
-    let ends = desk.events().into_iter().filter(|event| matches!(event, Event::CircuitEnded { why: CircuitEnd::RelayLost, .. }));
+    let ends = desk
+        .events()
+        .into_iter()
+        .filter(|event| matches!(event, Event::CircuitEnded { why: CircuitEnd::RelayLost, .. }));
     assert_eq!(ends.count(), 2);
     let counts = desk.client.counts();
     assert_eq!((counts.circuits_in, counts.circuits_out), (0, 0));

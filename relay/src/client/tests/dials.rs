@@ -55,7 +55,9 @@ fn other_destinations_and_other_relays_are_other_dials() {
 
 #[test]
 fn a_refusal_is_told_to_all_and_not_tried_again() {
-    for status in [Status::NO_RESERVATION, Status::CONNECTION_FAILED, Status::RESOURCE_LIMIT_EXCEEDED, Status::from_code(777)] {
+    for status in
+        [Status::NO_RESERVATION, Status::CONNECTION_FAILED, Status::RESOURCE_LIMIT_EXCEEDED, Status::from_code(777)]
+    {
         let mut desk = Desk::new(ClientConfig::default());
         desk.connect(5, 1);
         desk.dial(1, 1, 2);

@@ -1,6 +1,7 @@
 //! Tests of the relay client. Each drives one client by hand, and reads what it says.
 
 mod accepting;
+mod caps;
 mod dials;
 mod holds;
 mod laws;

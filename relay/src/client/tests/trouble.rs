@@ -33,7 +33,10 @@ fn after_a_restart_of_the_relay_there_is_a_reservation_again() {
     desk.skip();
     desk.connect(6, 1);
     desk.grant(6, 1, UNIX + HOUR);
-    assert!(matches!(desk.said()[..], [Action::Keep { .. }, Action::Event(Event::Reserved { .. }), Action::Circuits(_)]));
+    assert!(matches!(
+        desk.said()[..],
+        [Action::Keep { .. }, Action::Event(Event::Reserved { .. }), Action::Circuits(_)]
+    ));
 }
 
 #[test]
@@ -167,7 +170,9 @@ fn no_answer_in_time_is_a_failure() {
     assert_eq!(desk.next(), secs(60));
     desk.skip();
     let said = desk.said();
-    assert!(matches!(said[..], [Action::CancelAsk { ask: cancelled }, Action::Event(Event::Failed { .. })] if cancelled == ask));
+    assert!(
+        matches!(said[..], [Action::CancelAsk { ask: cancelled }, Action::Event(Event::Failed { .. })] if cancelled == ask)
+    );
 }
 
 #[test]
@@ -180,7 +185,8 @@ fn what_is_held_outlives_a_refused_renewal_until_its_end() {
     let mut events = Vec::new();
     while desk.client.reservation(&peer(1)).is_some() {
         desk.skip();
-        let asked = desk.said.iter().find_map(|action| if let Action::Ask { ask, .. } = action { Some(*ask) } else { None });
+        let asked =
+            desk.said.iter().find_map(|action| if let Action::Ask { ask, .. } = action { Some(*ask) } else { None });
         if let Some(ask) = asked {
             desk.answer(ask, 5, &Answer::Refused { status: Status::RESERVATION_REFUSED }).unwrap();
         }

@@ -115,7 +115,7 @@ fn a_flood_of_everything_stays_under_the_caps() {
 /// Nanoseconds for one renewal: each is asked for in time, in the order in which the reservations were given; or all of them at
 /// one moment, in an order that knows no neighbours.
 fn renewal(count: u32, at_one_moment: bool) -> f64 {
-    const ROUNDS: u32 = 7;
+    const ROUNDS: u32 = 20;
     let mut world = crowd(count);
     let mut best = f64::MAX;
     let pause = 40 * MINUTE / count;

@@ -1,0 +1,22 @@
+//! Any order of calls on an AutoRelay: what follows from the rules must follow, and nothing else.
+//!
+//! Eight bytes make the configuration, each four further ones an operation. The property test drives the same world.
+#![no_main]
+
+#[path = "../../relay/tests/autorelay_model/world.rs"]
+mod world;
+
+use libfuzzer_sys::fuzz_target;
+use world::World;
+
+/// Each of them may let hours pass, with a call at each deadline.
+const MAX_STEPS: usize = 300;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((config, steps)) = data.split_first_chunk::<8>() else { return };
+    let mut world = World::new(*config);
+    for step in steps.as_chunks::<4>().0.iter().take(MAX_STEPS) {
+        world.step(*step);
+    }
+    world.finish();
+});
