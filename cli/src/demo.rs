@@ -81,7 +81,7 @@ struct Told<'a> {
 /// Whether all went well.
 pub(crate) fn run(args: &args::Demo, output: &Output) -> Result<bool, Unusable> {
     let mut config = node::configured(args.config.as_deref())?;
-    let relay = config.host.relay.server.take();
+    let relay = config.host.relay.server.take().unwrap_or_default();
     let mut stage = Stage { output, size: args.size, config, record: args.record.clone(), summary: Summary::default() };
     let mut result = Ok(());
     for (number, (title, chapter)) in CHAPTERS.iter().enumerate() {

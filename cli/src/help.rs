@@ -5,6 +5,9 @@ tidewire: a libp2p node on the command line
 
 usage: tidewire listen [--listen ADDRESS]... [options]
        tidewire dial ADDRESS [options]
+       tidewire relay [--listen ADDRESS]... [options]
+       tidewire reserve RELAY [options]
+       tidewire dial-circuit ADDRESS [options]
        tidewire ping ADDRESS [--count N] [options]
        tidewire demo [--json] [--size BYTES]
        tidewire id [--key FILE]
@@ -14,15 +17,18 @@ usage: tidewire listen [--listen ADDRESS]... [options]
        tidewire config [--config FILE]
 
 commands:
-  listen   wait for connections, and serve identify, ping and echo on them
-  dial     connect, ask who is there, ping three times, and have some bytes echoed
-  ping     connect, and measure how long an answer takes
-  demo     two nodes in this process, and a picture of what they say to each other
-  id       who we are: the peer id that belongs to a key
-  peers    what a running listen knows of its peers, and why each would stay or go
-  replay   run a recording again, and see whether the node decides the same
-  trace    draw a recording: who said what when, and why
-  config   every limit with its default and its meaning, as a file for --config
+  listen        wait for connections, and serve identify, ping and echo on them
+  dial          connect, ask who is there, ping three times, and have some bytes echoed
+  relay         be a relay: reservations and circuits for those who can't be reached otherwise
+  reserve       hold a reservation at a relay, and serve those who come through it
+  dial-circuit  the same as dial, through a relay
+  ping          connect, and measure how long an answer takes
+  demo          nodes in this process, and a picture of what they say to each other
+  id            who we are: the peer id that belongs to a key
+  peers         what a running listen knows of its peers, and why each would stay or go
+  replay        run a recording again, and see whether the node decides the same
+  trace         draw a recording: who said what when, and why
+  config        every limit with its default and its meaning, as a file for --config
 
 `tidewire COMMAND --help` has the options of each. `tidewire --version` prints the version.
 Exit codes: 0 all went well, 1 it did not, 2 the command line or the configuration can't be used.
@@ -48,6 +54,21 @@ macro_rules! node {
     };
 }
 
+/// The options of all commands whose node others come to.
+macro_rules! serving {
+    () => {
+        "  --announce ADDRESS      where others reach us, though we don't listen there: behind a forwarded port, say.
+                          May be repeated
+  --max-connections N     refuse more than N connections at once. Default: the configuration's
+                          host.manager.limits.established, 512
+  --metrics IP:PORT       serve counters for Prometheus at http://IP:PORT/metrics
+  --control PATH          a Unix socket at which tidewire peers may ask; for our user alone
+  --timeout SECONDS       an upgrade may take this long. Default: 10
+
+"
+    };
+}
+
 pub(crate) const LISTEN: &str = concat!(
     "\
 tidewire listen: wait for connections, and serve identify, /ipfs/ping/1.0.0 and /echo/1.0.0 on them
@@ -56,21 +77,18 @@ usage: tidewire listen [--listen ADDRESS]... [options]
 
   --listen ADDRESS        where to listen; may be repeated. Default: /ip4/127.0.0.1/tcp/0, which is this
                           machine alone, on a port of the system's choice. For all of the machine's
-                          addresses: /ip4/0.0.0.0/tcp/4001
-  --max-connections N     refuse more than N connections at once. Default: the configuration's
-                          host.manager.limits.established, 512
-  --metrics IP:PORT       serve counters for Prometheus at http://IP:PORT/metrics
-  --control PATH          a Unix socket at which tidewire peers may ask; for our user alone
-  --timeout SECONDS       an upgrade may take this long. Default: 10
-
+                          addresses: /ip4/0.0.0.0/tcp/4001. At a relay: /ip4/../tcp/../p2p/RELAY/p2p-circuit
+  --auto-relay RELAY...   hold a reservation at each of these relays, to be reached through them too
 ",
+    serving!(),
     node!(),
     "  --json                  one JSON object a line on stdout; anything else goes to stderr
   -h, --help              this text
 
 With --json the first line is {\"listening\": \"<address>\", \"all\": [\"<address>\", ...]}. Each line after it has
 a field \"event\": connected, identified, unidentified, ping, stream, closed, failed, refused, streams_refused
-or announced. If nobody reads them, further events are dropped.
+or announced, and of relays relay_held, relay_failed, relay_lost, circuit_refused and circuit_ended. If nobody
+reads them, further events are dropped.
 
 SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
 "
@@ -102,6 +120,84 @@ who it is, \"identify\" is {\"error\"}. \"pushes\" counts how often the peer tol
 "
 );
 
+pub(crate) const RELAY: &str = concat!(
+    "\
+tidewire relay: be a relay, with reservations and circuits for those who can't be reached otherwise
+
+usage: tidewire relay [--listen ADDRESS]... [options]
+
+  --listen ADDRESS        as for tidewire listen
+  --data-limit BYTES      a circuit may carry so much each way, such as 65536 or 1GiB. 0: no limit.
+                          Default: the configuration's host.relay.server.limit.data, 128KiB
+  --duration SECONDS      a circuit may be open for so long. 0: no limit. Default: 120
+  --reservations N        reservations at one time. Default: 128
+  --ttl SECONDS           a reservation lasts so long if it is not renewed. Default: 3600
+",
+    serving!(),
+    node!(),
+    "  --json                  one JSON object a line on stdout; anything else goes to stderr
+  -h, --help              this text
+
+All other limits are in the configuration, at [host.relay.server]. Those who reserve are told our public
+addresses; if there are none, and none is announced, the others.
+On a terminal it shows reservations, circuits and bytes, once a second. Elsewhere it prints what listen does,
+and with --json the events reservation, reservation_ended, relay_refused, circuit_opened, circuit_closed and
+drained.
+
+SIGINT (Ctrl-C) takes nothing new, and ends when the last circuit is over; a second one, or SIGTERM, ends at
+once. Exit code 0.
+"
+);
+
+pub(crate) const RESERVE: &str = concat!(
+    "\
+tidewire reserve: hold a reservation at a relay, and serve identify, ping and echo to those who come through it
+
+usage: tidewire reserve RELAY [options]
+
+  RELAY                   /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..., or with ip6, dns, dns4 or dns6 in front.
+                          Without /p2p/... whoever answers is taken: a first connection asks for its name
+  --listen ADDRESS        listen there too. Default: nowhere
+",
+    serving!(),
+    node!(),
+    "  --json                  one JSON object a line on stdout; anything else goes to stderr
+  -h, --help              this text
+
+With --json it prints {\"reserved\": true, \"circuit\", \"peer\", \"renewed\", \"all\": [..], \"seconds\"} when it has a
+reservation, each time it was renewed, and again when it has a new one after one was lost. A refusal is
+{\"reserved\": false, \"error\", \"retry_seconds\"}; it is tried again. Where that can't help, or nothing did,
+\"retry_seconds\" is missing, and the exit code 1. The other lines are those of tidewire listen.
+
+SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
+"
+);
+
+pub(crate) const DIAL_CIRCUIT: &str = concat!(
+    "\
+tidewire dial-circuit: connect through a relay, ask who is there, ping three times, have some bytes echoed
+
+usage: tidewire dial-circuit ADDRESS [options]
+
+  ADDRESS                 /ip4/192.0.2.1/tcp/4001/p2p/RELAY/p2p-circuit/p2p/PEER
+  --size BYTES            how much to have echoed, such as 65536, 64KiB or 16MiB. Default: 1MiB, which is more
+                          than most relays let a circuit carry
+  --hold SECONDS          then stay idle for so long, and ping three times again
+  --listen ADDRESS        listen there meanwhile. Default: nowhere
+  --announce ADDRESS      where others reach us, though we don't listen there. May be repeated
+  --timeout SECONDS       give up when connecting, a ping, or the next bytes of the echo take longer.
+                          Default: 10
+
+",
+    node!(),
+    "  --json                  one JSON object on stdout; anything else goes to stderr
+  -h, --help              this text
+
+With --json it prints what tidewire dial does, and \"upgraded\": whether there is a direct connection by now.
+Where the relay's limit ended the circuit, \"error\" says so. Exit code 1 if anything failed.
+"
+);
+
 pub(crate) const PING: &str = concat!(
     "\
 tidewire ping: connect, and measure how long an answer takes
@@ -126,7 +222,7 @@ one stream if the peer allows it.
 );
 
 pub(crate) const DEMO: &str = "\
-tidewire demo: two nodes in one process, and a picture of what they say to each other
+tidewire demo: nodes in one process, and a picture of what they say to each other
 
 usage: tidewire demo [--json] [--size BYTES] [--config FILE] [--record FILE]
 

@@ -73,6 +73,14 @@ impl Output {
         }
     }
 
+    /// Text for a terminal, as it is.
+    pub(crate) fn raw(&self, text: String) {
+        let sender = lock(&self.shared.lines).clone();
+        if let Some(sender) = sender {
+            let _ = sender.send(text);
+        }
+    }
+
     /// A JSON object on a line.
     pub(crate) fn object(&self, object: &impl Serialize) {
         self.line(encode(object));
@@ -216,6 +224,11 @@ impl Drop for Progress {
             let _ = std::io::stderr().flush();
         }
     }
+}
+
+/// Whether stdout is a terminal on which the cursor can be moved.
+pub(crate) fn wants_screen() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Colours are for terminals whose user did not refuse them: <https://no-color.org>.

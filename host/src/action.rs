@@ -244,6 +244,27 @@ pub enum Event {
         /// What the relay gives it.
         limit: Limit,
     },
+    /// Of AutoRelay: relays that are held, and dropped.
+    AutoRelay(tidewire_relay::autorelay::Event),
+    /// AutoRelay wants to know peers that may be relays.
+    /// [`RelayCommand::Candidates`](crate::RelayCommand::Candidates) answers it, if there is a source.
+    RelaysWanted {
+        /// How many there is room for.
+        count: u32,
+    },
+    /// We are a public relay: let others find us, by a rendezvous point or a DHT, say.
+    /// [`RelayCommand::Advertised`](crate::RelayCommand::Advertised) or `AdvertiseFailed` answers it.
+    Advertise {
+        /// Under this key.
+        key: SmolStr,
+        /// For so long.
+        ttl: Duration,
+    },
+    /// Let others find us no more, as far as that can be taken back.
+    Withdraw {
+        /// Under this key.
+        key: SmolStr,
+    },
     /// The relay's rules leave this to the application. [`RelayCommand::Decide`](crate::RelayCommand::Decide) answers it.
     RelayAsks {
         /// The stream of the request.

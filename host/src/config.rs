@@ -4,6 +4,7 @@ use crate::addresses;
 use core::time::Duration;
 use smol_str::SmolStr;
 use tidewire_relay::autonat;
+use tidewire_relay::autorelay::AutoRelayConfig;
 use tidewire_relay::client::ClientConfig;
 use tidewire_relay::server::ServerConfig;
 
@@ -68,6 +69,8 @@ impl Default for Config {
 pub struct Relaying {
     /// Others are relays for us.
     pub client: ClientConfig,
+    /// Find relays and hold reservations with them, while others can't reach us. Default: no.
+    pub auto_relay: Option<AutoRelayConfig>,
     /// Ask others whether we can be reached: AutoNAT v1. Default: yes.
     pub autonat_v1: Option<autonat::v1::ClientConfig>,
     /// The same, of each address: AutoNAT v2. Default: yes.
@@ -86,6 +89,7 @@ impl Default for Relaying {
     fn default() -> Self {
         Relaying {
             client: ClientConfig::default(),
+            auto_relay: None,
             autonat_v1: Some(autonat::v1::ClientConfig::default()),
             autonat_v2: Some(autonat::v2::ClientConfig::default()),
             autonat_v1_server: None,

@@ -9,6 +9,7 @@ use tidewire_connmgr::dial::{DialFault, DialOptions, GateRule};
 use tidewire_connmgr::worth::{Bump, DecayingTag, TagChange};
 use tidewire_core::{Multiaddr, PeerId, UnixTime};
 use tidewire_multistream::{Protocol, Protocols};
+use tidewire_relay::autorelay::Candidate;
 use tidewire_relay::server::{Acl, CircuitEnd};
 use tidewire_relay::{CircuitId, StreamKey};
 use tidewire_upgrade::connection::Selection;
@@ -209,6 +210,15 @@ pub enum RelayCommand {
         /// Whether to accept.
         allow: bool,
     },
+    /// Peers that may be relays: the answer to [`Event::RelaysWanted`](crate::Event::RelaysWanted), or found otherwise.
+    Candidates(Vec<Candidate>),
+    /// The answer to [`Event::Advertise`](crate::Event::Advertise).
+    Advertised {
+        /// For how long; `None`: as asked.
+        ttl: Option<Duration>,
+    },
+    /// The other answer: it could not be done.
+    AdvertiseFailed,
     /// The answer to [`Event::RelayAsks`](crate::Event::RelayAsks).
     Decide {
         /// The stream of the request.

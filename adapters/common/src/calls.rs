@@ -194,6 +194,12 @@ impl Calls {
                     self.answers.push(Box::new(move || asked.answer(Err(why))));
                 }
             }
+            // Of other listeners the driver says where they are, all addresses at once.
+            Event::Listening { listener, address } if address.is_relayed() => {
+                if let Some(asked) = self.listens.remove(&listener) {
+                    self.answers.push(Box::new(move || asked.answer(Ok(vec![address]))));
+                }
+            }
             Event::ListenerClosed { listener, why } => {
                 if let Some(asked) = self.listens.remove(&listener) {
                     let error = ListenError::Closed { why: why.to_string() };

@@ -196,7 +196,10 @@ impl Host {
             Report::Identified(identity) => self.identified(connection, peer, identity, false),
             Report::Pushed(identity) => self.identified(connection, peer, identity, true),
             Report::IdentifyFailed { why } => self.tell(Event::IdentifyFailed { connection, peer, why }),
-            Report::Pong { rtt } => self.manage(connmgr::Input::Pong { connection, rtt }),
+            Report::Pong { rtt } => {
+                self.manage(connmgr::Input::Pong { connection, rtt });
+                self.auto_rtt(peer, rtt);
+            }
             Report::PingUnsupported => self.manage(connmgr::Input::PingUnsupported { connection }),
             Report::Used => self.manage(connmgr::Input::Used { connection }),
             Report::Holds { bytes } => self.manage(connmgr::Input::Holds { connection, bytes }),

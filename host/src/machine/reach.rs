@@ -27,6 +27,8 @@ pub(super) struct Reach {
     observed: Observed,
     externals: Externals,
     relayed: Vec<Multiaddr>,
+    /// AutoRelay says what is announced: these and no others.
+    chosen: Option<Vec<Multiaddr>>,
     nat: NatStatus,
     protocols: Vec<Protocol>,
     /// Something changed that our profile doesn't say yet.
@@ -48,6 +50,7 @@ impl Reach {
             observed: Observed::new(config.observed.clone()),
             externals: Externals::new(config.max_external),
             relayed: Vec::new(),
+            chosen: None,
             nat: NatStatus::default(),
             protocols: Vec::new(),
             stale: true,
@@ -104,6 +107,13 @@ impl Reach {
     pub(super) fn set_protocols(&mut self, now: Time, names: Vec<Protocol>) {
         if self.protocols != names {
             self.protocols = names;
+            self.changed(now);
+        }
+    }
+
+    pub(super) fn set_chosen(&mut self, now: Time, addresses: Vec<Multiaddr>) {
+        if self.chosen.as_ref() != Some(&addresses) {
+            self.chosen = Some(addresses);
             self.changed(now);
         }
     }
@@ -298,6 +308,7 @@ impl Host {
             self.reach.nat = status;
             self.reach.changed(self.now);
             self.relay_reachable(status == NatStatus::Public);
+            self.auto_status(status);
             self.tell(Event::NatStatus(status));
         }
     }
@@ -310,7 +321,7 @@ impl Host {
     /// Brings what we say of ourselves up to date: before somebody is told.
     pub(super) fn refresh(&mut self) {
         if core::mem::take(&mut self.reach.stale) {
-            let addresses = advertised(&self.reach.inputs());
+            let addresses = self.reach.chosen.clone().unwrap_or_else(|| advertised(&self.reach.inputs()));
             let protocols = self.reach.protocols.clone();
             self.relay_addresses(&addresses);
             self.announce(addresses, protocols);

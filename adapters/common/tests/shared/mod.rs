@@ -3,11 +3,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use tidewire_adapter::{Observed, Observer};
+use std::time::Duration;
+use tidewire_adapter::{NodeConfig, Observed, Observer};
 use tidewire_connmgr::{self as connmgr, By, CloseReason};
 use tidewire_core::{Keypair, Multiaddr, PeerId, Seed};
 use tidewire_host::{Event, OpenId, OpenOptions};
 use tidewire_multistream::Protocol;
+use tidewire_relay::server::{Offer, ServerConfig};
+use tidewire_relay::{Limit, client, server};
 use tidewire_upgrade::connection::Selection;
 
 pub const ECHO: Protocol = Protocol::from_static("/echo/1.0.0");
@@ -32,6 +35,48 @@ pub fn plain() -> OpenOptions {
     let mut options = OpenOptions::default();
     options.selection = Selection::Plain;
     options
+}
+
+/// A relay for nodes of this machine, whose circuits are limited so.
+pub fn relay_of(limit: Limit) -> NodeConfig {
+    let mut server = ServerConfig::unlimited();
+    (server.offer, server.announce_private, server.limit) = (Offer::Always, true, limit);
+    let mut config = NodeConfig::default();
+    config.host.relay.server = Some(server);
+    config
+}
+
+pub fn limit(duration: Option<Duration>, data: Option<u64>) -> Limit {
+    Limit { duration, data }
+}
+
+/// Where a peer is reached through a relay; the relay's address names it.
+pub fn circuit(relay: &Multiaddr, peer: PeerId) -> Multiaddr {
+    format!("{relay}/p2p-circuit/p2p/{peer}").parse().unwrap()
+}
+
+/// A stream may go over a circuit with limits.
+pub fn limited() -> OpenOptions {
+    let mut options = OpenOptions::default();
+    options.limited = true;
+    options
+}
+
+/// Of events: why a circuit ended, at one of its ends.
+#[allow(clippy::needless_pass_by_value)]
+pub fn of_circuit(event: Event) -> Option<client::CircuitEnd> {
+    match event {
+        Event::RelayClient(client::Event::CircuitEnded { why, .. }) => Some(why),
+        _ => None,
+    }
+}
+
+/// Of events: why a circuit ended, at the relay, and how many bytes went forward.
+pub fn of_relayed(event: Event) -> Option<(server::CircuitEnd, u64)> {
+    match event {
+        Event::Relay(server::Event::CircuitClosed { why, forward, .. }) => Some((why, forward)),
+        _ => None,
+    }
 }
 
 pub fn data(len: usize, salt: usize) -> Vec<u8> {

@@ -11,6 +11,7 @@ use smol_str::{SmolStr, ToSmolStr};
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::{DialFault, DialOptions, DialReport};
 use tidewire_core::{Component, EventMachine, Multiaddr, PeerId};
+use tidewire_relay::autorelay;
 use tidewire_relay::client::{self, Client, Ending, Input};
 use tidewire_relay::exchange::Answer;
 use tidewire_relay::{AskId, CircuitDialId, Limit, StreamKey, client as relayed};
@@ -30,10 +31,13 @@ impl Host {
     }
 
     pub(super) fn on_client(&mut self, action: client::Action) {
+        if let Some(input) = autorelay::Input::of_client(&action) {
+            self.tell_auto(input);
+        }
         match action {
-            client::Action::Connect { relay, addresses } => self.connect_relay(relay, &addresses),
+            client::Action::Connect { relay, addresses } => self.connect_directly(Part::Client, relay, &addresses),
             client::Action::CancelConnect { relay } => {
-                if let Some(request) = self.relaying.unrequest(relay) {
+                if let Some(request) = self.relaying.unrequest(Part::Client, relay) {
                     self.manage(connmgr::Input::Cancel { request });
                 }
             }
@@ -58,12 +62,13 @@ impl Host {
         }
     }
 
-    fn connect_relay(&mut self, relay: PeerId, addresses: &[Multiaddr]) {
+    /// Wants a direct connection for one of these parts.
+    pub(super) fn connect_directly(&mut self, part: Part, peer: PeerId, addresses: &[Multiaddr]) {
         let request = self.openings.own_request();
-        self.relaying.requests.insert(request, relay);
+        self.relaying.requests.insert(request, (part, peer));
         let mut options = DialOptions::default();
         options.direct_only = true;
-        self.manage(connmgr::Input::Dial { request, peer: relay, addresses, options });
+        self.manage(connmgr::Input::Dial { request, peer, addresses, options });
     }
 
     /// A wish for a connection was fulfilled. True: it was one of these.
@@ -73,8 +78,11 @@ impl Host {
 
     /// A wish for a connection failed. True: it was one of these.
     pub(in crate::machine) fn relay_unreachable(&mut self, request: RequestId, report: &DialReport) -> bool {
-        let Some(relay) = self.relaying.requests.remove(&request) else { return false };
-        self.tell_client(Input::ConnectFailed { relay, why: &report.to_string() });
+        let Some((part, peer)) = self.relaying.requests.remove(&request) else { return false };
+        match part {
+            Part::Auto => self.tell_auto(autorelay::Input::ConnectFailed { peer }),
+            _ => self.tell_client(Input::ConnectFailed { relay: peer, why: &report.to_string() }),
+        }
         true
     }
 

@@ -7,6 +7,7 @@
 //!                   Client --> Action::Carry:  the driver makes a transport of one, and says Dialed or Incoming
 //! ```
 
+mod auto;
 mod circuits;
 mod client;
 mod nat;
@@ -23,6 +24,7 @@ use circuits::Circuits;
 use nat::Nat;
 pub(super) use probes::Probes;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
+use tidewire_relay::autorelay::AutoRelay;
 use tidewire_relay::client::Client;
 use tidewire_relay::exchange::{Answer, Ask, Reply, Request, Service};
 use tidewire_relay::server::Server;
@@ -36,6 +38,7 @@ enum Part {
     NatV1,
     NatV2,
     Probe,
+    Auto,
 }
 
 /// Who wants a reservation with a relay.
@@ -43,6 +46,8 @@ enum Part {
 enum Holder {
     /// The application.
     Application,
+    /// AutoRelay.
+    AutoRelay,
     /// A listener of an address through the relay.
     Listener(ListenerId),
 }
@@ -64,7 +69,8 @@ pub(super) struct Relaying {
     server: Option<Box<Server>>,
     client: Box<Client>,
     /// Wishes to be connected to relays.
-    requests: BTreeMap<RequestId, PeerId>,
+    requests: BTreeMap<RequestId, (Part, PeerId)>,
+    auto: Option<Box<AutoRelay>>,
     holders: BTreeSet<(PeerId, Holder)>,
     listens: BTreeMap<ListenerId, Listen>,
     circuits: Circuits,
@@ -117,6 +123,7 @@ impl Relaying {
             server,
             client: Box::new(client),
             requests: BTreeMap::new(),
+            auto: auto::autorelay(config, local, seed),
             holders: BTreeSet::new(),
             listens: BTreeMap::new(),
             circuits: Circuits::default(),
@@ -129,8 +136,8 @@ impl Relaying {
     }
 
     /// The request for a connection to this relay is not wanted any more.
-    fn unrequest(&mut self, relay: PeerId) -> Option<RequestId> {
-        let request = self.requests.iter().find(|(_, known)| **known == relay).map(|(request, _)| *request)?;
+    fn unrequest(&mut self, part: Part, peer: PeerId) -> Option<RequestId> {
+        let request = self.requests.iter().find(|(_, known)| **known == (part, peer)).map(|(request, _)| *request)?;
         self.requests.remove(&request);
         Some(request)
     }
@@ -142,6 +149,7 @@ impl Relaying {
             .min(self.client.deadline())
             .min(self.nat.deadline())
             .min(self.probes.deadline())
+            .min(self.auto.as_ref().map_or(Time::NEVER, |auto| auto.deadline()))
     }
 
     pub(super) fn memory_used(&self) -> usize {
@@ -151,6 +159,7 @@ impl Relaying {
             + self.client.memory_used()
             + self.nat.memory_used()
             + self.probes.memory_used()
+            + self.auto.as_ref().map_or(0, |auto| size_of::<AutoRelay>() + auto.memory_used())
             + self.circuits.memory_used()
             + self.asks.all.len() * (size_of::<(AskNumber, ConnectionId, Part, AskId)>() * 2)
             + self.asked.len() * size_of::<StreamKey>()
@@ -192,6 +201,7 @@ impl Host {
         }
         self.relaying.client.on_timeout(now);
         self.relaying.nat.on_timeout(now);
+        self.relaying.auto.iter_mut().for_each(|auto| auto.on_timeout(now));
         self.probes_timeout();
     }
 
@@ -207,6 +217,7 @@ impl Host {
             self.on_client(action);
         }
         any |= self.drain_nat();
+        any |= self.drain_auto();
         any
     }
 
@@ -214,6 +225,7 @@ impl Host {
     pub(super) fn relaying_network_changed(&mut self) {
         self.tell_client(relay::client::Input::NetworkChanged);
         self.nat_network_changed();
+        self.tell_auto(relay::autorelay::Input::NetworkChanged);
     }
 
     /// A connection was let in.
@@ -222,6 +234,7 @@ impl Host {
         let (remote, asn) = (entry.remote.clone(), entry.asn);
         let (relayed, dialed) = (remote.is_relayed(), entry.direction == Direction::Outbound);
         self.client_connected(connection, peer, &remote, dialed);
+        self.auto_connected(connection, peer, &remote);
         self.tell_server(relay::server::Input::Connected {
             connection: named(connection),
             peer,
@@ -245,6 +258,7 @@ impl Host {
         self.tell_server(relay::server::Input::Disconnected { connection: named(connection) });
         self.tell_client(relay::client::Input::Disconnected { connection: named(connection) });
         self.nat_closed(connection);
+        self.tell_auto(relay::autorelay::Input::Disconnected { connection: named(connection) });
     }
 
     /// A remote asks something.
@@ -327,6 +341,7 @@ impl Host {
             Part::Server => self.stop_answered(id, stream, answer),
             Part::Client => self.client_answered(id, stream, &answer),
             Part::NatV1 | Part::NatV2 => self.nat_answered(part, id, &answer),
+            Part::Auto => {}
             Part::Probe => self.probe_answered(id, answer.ok().as_deref()),
         }
     }

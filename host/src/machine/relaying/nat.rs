@@ -313,6 +313,7 @@ impl Host {
 
     /// A peer said what it speaks.
     pub(in crate::machine) fn nat_identified(&mut self, connection: ConnectionId, peer: PeerId, identity: &Identity) {
+        self.auto_identified(peer, identity);
         let direct = self.connections.get(&connection).is_some_and(|entry| !entry.remote.is_relayed());
         let speaks =
             |service: Service| direct && identity.protocols.iter().any(|protocol| protocol.as_str() == service.name());
@@ -338,9 +339,14 @@ impl Host {
     /// Where we may be reached changed, perhaps.
     pub(in crate::machine) fn nat_addresses(&mut self) {
         let addresses = self.candidate_addresses();
+        self.auto_addresses(&addresses);
         if addresses != self.relaying.nat.asked {
             self.tell_client_v1(v1::ClientInput::Addresses(&addresses));
             self.tell_client_v2(v2::ClientInput::Addresses(&addresses));
+            // Who has no public address of IPv6 has no way there either, as far as we can tell.
+            let ipv6 =
+                addresses.iter().any(|address| address.ip().is_some_and(|ip| ip.is_ipv6()) && address.is_public());
+            self.tell_server_v2(v2::ServerInput::Connectivity { ipv4: true, ipv6 });
             self.relaying.nat.asked = addresses;
         }
     }

@@ -9,6 +9,7 @@ use alloc::string::ToString;
 use smol_str::ToSmolStr;
 use tidewire_connmgr as connmgr;
 use tidewire_core::{EventMachine, Multiaddr, UnixTime};
+use tidewire_relay::autorelay;
 use tidewire_relay::client;
 use tidewire_relay::exchange::{Answer, Ask, Service};
 use tidewire_relay::server::{self, CircuitEnd, Input, Server, StopAnswer};
@@ -45,7 +46,10 @@ impl Host {
             server::Action::CloseCircuit { circuit, why } => self.act(Action::Unsplice { circuit, why }),
             server::Action::Keep { peer } => self.manage(connmgr::Input::Protect { peer, reason: KEPT }),
             server::Action::Release { peer } => self.manage(connmgr::Input::Unprotect { peer, reason: KEPT }),
-            server::Action::Serve(on) => self.serve(Service::Hop, on),
+            server::Action::Serve(on) => {
+                self.serve(Service::Hop, on);
+                self.tell_auto(autorelay::Input::Serving(on));
+            }
             server::Action::AskAcl { stream, peer, asked } => {
                 self.tell(Event::RelayAsks { stream, peer, asked });
             }
@@ -122,14 +126,26 @@ impl Host {
                 let done = self.relaying.client.handle(now, input);
                 return done.map_err(|misuse| Misuse::Relay(misuse.to_smolstr()));
             }
+            RelayCommand::Candidates(candidates) => {
+                self.tell_auto(autorelay::Input::Candidates(candidates));
+                return Ok(());
+            }
+            RelayCommand::Advertised { ttl } => {
+                self.tell_auto(autorelay::Input::Advertised { ttl: *ttl });
+                return Ok(());
+            }
+            RelayCommand::AdvertiseFailed => {
+                self.tell_auto(autorelay::Input::AdvertiseFailed);
+                return Ok(());
+            }
             _ => {}
         }
         let server = self.relaying.server.as_mut().ok_or(Misuse::NoRelay)?;
         let input = match &command {
-            RelayCommand::Reserve { .. } | RelayCommand::Release { .. } | RelayCommand::Accept { .. } => return Ok(()),
             RelayCommand::Decide { stream, allow } => Input::Decide { stream: *stream, allow: *allow },
             RelayCommand::Acl(acl) => Input::Acl { acl },
             RelayCommand::Drain { grace } => Input::Drain { grace: *grace },
+            _ => return Ok(()),
         };
         server.handle(now, input).map_err(|misuse| Misuse::Relay(misuse.to_smolstr()))
     }
