@@ -1,11 +1,14 @@
-//! `tidewire demo`: two nodes in one process, over loopback TCP, told in chapters.
+//! `tidewire demo`: nodes in one process, over loopback TCP, told in chapters.
 //!
 //! ```text
 //!  Connection   from the dial to the end, with a ping; the picture of it  one thread, so that the order is the true one
 //!  Patience     the same, waiting for every answer; only its round trips
 //!  Echo         bytes through a connection, as fast as they go            all cores
+//!  Relay        three nodes: reserve, circuit, echo (`relayed`)           one thread
 //! ```
 //! A chapter is a function in [`CHAPTERS`]; what it found out goes to the [`Summary`], the last line.
+
+mod relayed;
 
 use crate::args::{self, Unusable};
 use crate::delay;
@@ -24,6 +27,7 @@ use std::time::Duration;
 use tidewire_connmgr::{self as connmgr, Direction};
 use tidewire_core::{Keypair, Multiaddr};
 use tidewire_host::link::{Fault, Report};
+use tidewire_relay::server::ServerConfig;
 use tidewire_tokio::{
     Command, ConnectionId, Event, Events, Node, NodeConfig, Notice, Observed, Observer, OpenOptions, Selection, Stream,
 };
@@ -38,13 +42,20 @@ const PINGS: u64 = 5;
 const HOLD: Duration = Duration::from_millis(5);
 
 type Chapter = fn(&mut Stage<'_>) -> Result<(), String>;
-const CHAPTERS: [(&str, Chapter); 3] = [("A connection", connection), ("With patience", patience), ("An echo", echo)];
+const CHAPTERS: [(&str, Chapter); 4] = [
+    ("A connection", connection),
+    ("With patience", patience),
+    ("An echo", echo),
+    ("Through a relay", relayed::relayed),
+];
 
 /// What a chapter works with.
 struct Stage<'a> {
     output: &'a Output,
     size: u64,
     config: NodeConfig,
+    /// What the relay gives.
+    relay: ServerConfig,
     /// Where the first chapter's recording goes.
     record: Option<PathBuf>,
     summary: Summary,
@@ -62,6 +73,7 @@ struct Summary {
     patient_round_trips: u32,
     ping_ms: Vec<f64>,
     echo: Option<Echo>,
+    relay: Option<relayed::Relayed>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,7 +94,8 @@ struct Told<'a> {
 pub(crate) fn run(args: &args::Demo, output: &Output) -> Result<bool, Unusable> {
     let mut config = node::configured(args.config.as_deref())?;
     let relay = config.host.relay.server.take().unwrap_or_default();
-    let mut stage = Stage { output, size: args.size, config, record: args.record.clone(), summary: Summary::default() };
+    let (record, summary) = (args.record.clone(), Summary::default());
+    let mut stage = Stage { output, size: args.size, config, relay, record, summary };
     let mut result = Ok(());
     for (number, (title, chapter)) in CHAPTERS.iter().enumerate() {
         stage.people(&output.paint(Style::Bold, &format!("{}. {title}", number + 1)));

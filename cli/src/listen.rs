@@ -15,6 +15,7 @@ use crate::serving::Service;
 use crate::watch::Told;
 use serde::Serialize;
 use tidewire_core::PeerId;
+use tidewire_relay::autorelay::Candidate;
 
 /// A line of `--json`, after the first.
 #[derive(Debug, Serialize)]
@@ -133,17 +134,22 @@ async fn serve(args: &args::Listen, setup: Setup, output: &Output) -> Result<(),
     Ok(())
 }
 
-async fn start(args: &args::Listen, setup: Setup, output: &Output) -> Result<Service, String> {
+async fn start(args: &args::Listen, mut setup: Setup, output: &Output) -> Result<Service, String> {
     let mut relays = Vec::new();
     for address in &args.relays {
-        relays.push((probe::who(address, &setup).await?, address.without_peer_id()));
+        let peer = probe::who(address, &setup).await?;
+        relays.push(Candidate { peer, addresses: vec![address.without_peer_id()] });
+    }
+    if relays.is_empty() {
+        // There is nobody to ask for others.
+        setup.config.host.relay.auto_relay = None;
+    } else {
+        let config = setup.config.host.relay.auto_relay.get_or_insert_default();
+        config.relays = config.relays.max(u32::try_from(relays.len()).unwrap_or(u32::MAX));
+        (config.static_relays, config.discover) = (relays, false);
     }
     let shown = output.clone();
-    let service = Service::start(&args.serving, setup, output, move |told| show(&shown, told)).await?;
-    for (relay, address) in relays {
-        relaying::hold(&service.node, relay, address)?;
-    }
-    Ok(service)
+    Service::start(&args.serving, setup, output, move |told| show(&shown, told)).await
 }
 
 fn goodbye(output: &Output, signal: &str) {

@@ -248,10 +248,8 @@ impl Link {
             return self.exchange_reset(id, OpenFault::Reset { code }, true);
         }
         let Some(known) = open.streams.get_mut(id) else { return };
-        if let Some(circuit) = &mut known.circuit {
-            if by == muxer::By::Remote {
-                circuit.ending = Ending::Reset;
-            }
+        if let (Some(circuit), muxer::By::Remote) = (&mut known.circuit, by) {
+            circuit.ending = Ending::Reset;
         }
         if let Stage::Proposed(wish) = known.stage {
             open.connection.reset(id, code, tx).ok();

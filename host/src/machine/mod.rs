@@ -268,7 +268,7 @@ impl Host {
                 self.spliced(circuit, end, forward, backward);
                 Ok(())
             }
-            Input::Relay(command) => self.relay_command(command),
+            Input::Relay(command) => self.relay_command(&command),
             Input::WallClock(unix) => {
                 self.wall_clock(unix);
                 Ok(())

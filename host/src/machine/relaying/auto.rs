@@ -50,10 +50,9 @@ impl Host {
             Action::Find { count } => self.tell(Event::RelaysWanted { count }),
             Action::Connect { peer, addresses } => self.connect_directly(Part::Auto, peer, &addresses),
             Action::Hold { relay, addresses } => {
+                let held = self.hold(relay, &addresses, Holder::AutoRelay);
                 // As many as may be are held: then it is as if this one refused.
-                if self.hold(relay, &addresses, Holder::AutoRelay).is_err() {
-                    self.tell_auto(Input::ReserveFailed { relay, refused: true });
-                }
+                held.unwrap_or_else(|_| self.tell_auto(Input::ReserveFailed { relay, refused: true }));
             }
             Action::Release { relay } => drop(self.unhold(relay, Holder::AutoRelay)),
             Action::Protect { peer } => self.manage(connmgr::Input::Protect { peer, reason: KEPT }),

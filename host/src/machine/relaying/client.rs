@@ -54,7 +54,7 @@ impl Host {
             client::Action::AskAccept { stream, relay, source, limit } => {
                 self.tell(Event::CircuitAsks { stream, relay, source, limit });
             }
-            client::Action::Circuits(addresses) => self.circuits_changed(addresses),
+            client::Action::Circuits(addresses) => self.circuits_changed(&addresses),
             client::Action::Keep { peer } => self.manage(connmgr::Input::Protect { peer, reason: KEPT }),
             client::Action::Release { peer } => self.manage(connmgr::Input::Unprotect { peer, reason: KEPT }),
             client::Action::Event(event) => self.tell(Event::RelayClient(event)),
@@ -210,7 +210,7 @@ impl Host {
     }
 
     /// Our addresses through relays changed.
-    fn circuits_changed(&mut self, addresses: Vec<Multiaddr>) {
+    fn circuits_changed(&mut self, addresses: &[Multiaddr]) {
         let listens: Vec<(ListenerId, PeerId)> =
             self.relaying.listens.iter().map(|(listener, listen)| (*listener, listen.relay)).collect();
         for (listener, relay) in listens {

@@ -116,9 +116,9 @@ impl Host {
     }
 
     /// What the application says to the relay.
-    pub(in crate::machine) fn relay_command(&mut self, command: RelayCommand) -> Result<(), Misuse> {
+    pub(in crate::machine) fn relay_command(&mut self, command: &RelayCommand) -> Result<(), Misuse> {
         let now = self.now;
-        match &command {
+        match command {
             RelayCommand::Reserve { relay, addresses } => return self.hold(*relay, addresses, Holder::Application),
             RelayCommand::Release { relay } => return self.unhold(*relay, Holder::Application),
             RelayCommand::Accept { stream, allow } => {
@@ -141,7 +141,7 @@ impl Host {
             _ => {}
         }
         let server = self.relaying.server.as_mut().ok_or(Misuse::NoRelay)?;
-        let input = match &command {
+        let input = match command {
             RelayCommand::Decide { stream, allow } => Input::Decide { stream: *stream, allow: *allow },
             RelayCommand::Acl(acl) => Input::Acl { acl },
             RelayCommand::Drain { grace } => Input::Drain { grace: *grace },
