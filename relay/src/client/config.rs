@@ -70,8 +70,8 @@ pub struct ClientConfig {
     pub max_delay: Duration,
     /// Delay after the first refusal; doubles with each. 1 min.
     pub first_refused_delay: Duration,
-    /// Greatest such delay, and the one after a refusal that asking again does not change ([`Refusal::is_lasting`]
-    /// (super::Refusal::is_lasting)). 1 h (go-libp2p).
+    /// Greatest such delay, and the one after a refusal that asking again does not change:
+    /// [`Refusal::is_lasting`](super::Refusal::is_lasting). 1 h (go-libp2p).
     pub max_refused_delay: Duration,
     /// Failures and refusals in a row before giving up. 12.
     pub tries: u32,

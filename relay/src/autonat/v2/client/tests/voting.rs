@@ -56,7 +56,8 @@ fn a_single_server_can_prove_an_address_but_not_deny_it() {
 
 #[test]
 fn servers_without_a_vote_are_asked_first() {
-    let mut world = World::new(ClientConfig { target: 5, ..one_by_one() }, &[PUBLIC], 5);
+    let config = ClientConfig { target: 5, server_pause: Duration::ZERO, ..one_by_one() };
+    let mut world = World::new(config, &[PUBLIC], 5);
     let mut asked = Vec::new();
     for _ in 0..5 {
         let question = world.next();
@@ -80,6 +81,18 @@ fn five_servers_that_refuse_in_a_row_pause_an_address() {
     assert_eq!(world.waiting(), ClientWaiting::Refused(600 * SECOND));
     world.next();
     assert_eq!(world.now, Time::ZERO + 600 * SECOND);
+}
+
+#[test]
+fn an_answer_about_a_later_address_is_a_refusal_of_those_before() {
+    let mut world = World::new(ClientConfig { target: 9, ..one_by_one() }, &[PUBLIC, OTHER], 30);
+    for refusals in 1..=5 {
+        assert!(!matches!(world.waiting(), ClientWaiting::Refused(_)), "before refusal number {refusals}");
+        let question = world.next();
+        world.hear(question.nonce, OTHER);
+        world.probed(&question, 1, DialStatus::OK);
+    }
+    assert_eq!(world.waiting(), ClientWaiting::Refused(600 * SECOND));
 }
 
 #[test]
