@@ -205,7 +205,11 @@ class Relay(unittest.TestCase):
     def test_an_interrupted_run_leaves_nobody(self):
         env = dict(os.environ, FAKE=json.dumps({"go": {"dial-circuit": "hangs"}}), FAKE_LOG=str(self.folder / "log"))
         argv = [sys.executable, "relay", "--only", "circuit,*/go", "--us", "./fake-tidewire"]
-        run = subprocess.Popen(argv, cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            argv, cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            # A shell's background jobs, CI's among them, begin deaf to it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         until = time.monotonic() + 20
         while not (self.folder / "pids").exists() and time.monotonic() < until:
             time.sleep(0.05)

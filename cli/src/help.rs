@@ -8,6 +8,8 @@ usage: tidewire listen [--listen ADDRESS]... [options]
        tidewire relay [--listen ADDRESS]... [options]
        tidewire reserve RELAY [options]
        tidewire dial-circuit ADDRESS [options]
+       tidewire autonat-server [--listen ADDRESS]... [options]
+       tidewire autonat-client ADDRESS [options]
        tidewire ping ADDRESS [--count N] [options]
        tidewire demo [--json] [--size BYTES]
        tidewire id [--key FILE]
@@ -22,6 +24,8 @@ commands:
   relay         be a relay: reservations and circuits for those who can't be reached otherwise
   reserve       hold a reservation at a relay, and serve those who come through it
   dial-circuit  the same as dial, through a relay
+  autonat-server, autonat-client
+                tell others whether they can be reached, and ask whether we can be
   ping          connect, and measure how long an answer takes
   demo          nodes in this process, and a picture of what they say to each other
   id            who we are: the peer id that belongs to a key
@@ -195,6 +199,49 @@ usage: tidewire dial-circuit ADDRESS [options]
 
 With --json it prints what tidewire dial does, and \"upgraded\": whether there is a direct connection by now.
 Where the relay's limit ended the circuit, \"error\" says so. Exit code 1 if anything failed.
+"
+);
+
+pub(crate) const AUTONAT_SERVER: &str = concat!(
+    "\
+tidewire autonat-server: tell others whether they can be reached, with AutoNAT v1 and v2
+
+usage: tidewire autonat-server [--listen ADDRESS]... [options]
+
+  --listen ADDRESS        as for tidewire listen
+",
+    serving!(),
+    node!(),
+    "  --json                  one JSON object a line on stdout; anything else goes to stderr
+  -h, --help              this text
+
+It dials those who ask back, at public addresses; at any, if it has no public one itself. A peer may ask three
+times a minute with v1, twelve times with v2. With --json it prints what tidewire listen does.
+
+SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
+"
+);
+
+pub(crate) const AUTONAT_CLIENT: &str = concat!(
+    "\
+tidewire autonat-client: ask a server whether we can be reached, with AutoNAT v1 and v2
+
+usage: tidewire autonat-client ADDRESS [options]
+
+  ADDRESS                 the server's, as for tidewire dial
+  --listen ADDRESS        where to listen, and to be dialed back. Default: /ip4/127.0.0.1/tcp/0; with --announce
+                          nowhere
+",
+    serving!(),
+    node!(),
+    "  --json                  one JSON object on stdout; anything else goes to stderr
+  -h, --help              this text
+
+It asks about the addresses that are listened on and announced; about those that are not public only a server
+that is dialed at such a one. With --json it prints {\"ok\": true, \"peer\", \"v1\": {\"reachability\"}, \"v2\":
+{\"reachability\", \"addresses\": [{\"address\", \"reachability\"}]}}: public, private, or unknown with \"error\". If
+both are unknown, or the server can't be asked, \"ok\" is false, with \"error\", and the exit code 1. It takes up
+to 40 seconds: servers of version 1 keep it to themselves for a while that a dial failed.
 "
 );
 

@@ -8,7 +8,7 @@
 //! | `watch`, `session`, `probe` | what a node's connections report; one that was dialed; who is at an address |
 //! | `protocols` | ping and echo, both sides |
 //! | `serving` | what all commands have around their node that others come to |
-//! | `listen`, `dial`, `relay`, `reserve`, `ping`, `demo`, `id`, `peers` | the commands |
+//! | `listen`, `dial`, `relay`, `reserve`, `autonat`, `ping`, `demo`, `id`, `peers` | the commands |
 //! | `relaying`, `screen` | what is told of relays; what `relay` shows on a terminal |
 //! | `record`, `replay`, `trace` | recordings: written, run again, drawn |
 //! | `control`, `metrics` | what a running node tells others on this machine |
@@ -17,6 +17,7 @@
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)] // a program: std is all there
 
 mod args;
+mod autonat;
 mod control;
 mod delay;
 mod demo;
@@ -78,6 +79,8 @@ fn run(command: Command) -> Result<bool, Unusable> {
         Command::Listen(args) => of(&args.serving.node),
         Command::Relay(args) => of(&args.serving.node),
         Command::Reserve(args) => of(&args.serving.node),
+        Command::AutonatServer(args) => of(&args.serving.node),
+        Command::AutonatClient(args) => of(&args.serving.node),
         Command::Dial(args) | Command::DialCircuit(args) => of(&args.node),
         Command::Ping(args) => of(&args.node),
         Command::Demo(args) => (args.json, None),
@@ -93,6 +96,8 @@ fn run(command: Command) -> Result<bool, Unusable> {
         Command::Dial(args) | Command::DialCircuit(args) => block_on(dial::run(args, &output)),
         Command::Relay(args) => block_on(relay::run(args, &output)),
         Command::Reserve(args) => block_on(reserve::run(args, &output)),
+        Command::AutonatServer(args) => block_on(autonat::serve(args, &output)),
+        Command::AutonatClient(args) => block_on(autonat::ask(args, &output)),
         Command::Ping(args) => block_on(ping::run(args, &output)),
         Command::Demo(args) => demo::run(&args, &output),
         Command::Id(args) => id::run(&args, &output),

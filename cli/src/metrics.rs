@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::EventMachine;
+use tidewire_relay::server;
 use tidewire_tokio::{Counters, Host, Node};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,8 +102,30 @@ async fn respond(socket: &mut TcpStream, status: &str, header: &str, body: &str)
 
 fn text(node: &Node) -> String {
     let counters = node.counters();
-    let (memory, rtts) = node.host(|host| (host.memory_used(), rtts(host)));
-    page(&counters, memory, node.buffers_in_use(), &rtts)
+    let (memory, rtts, relays) = node.host(|host| (host.memory_used(), rtts(host), Relays::of(host)));
+    page(&counters, memory, node.buffers_in_use(), &rtts, &relays)
+}
+
+/// What is counted about relays.
+#[derive(Default)]
+struct Relays {
+    /// Reservations that we hold at others.
+    held: usize,
+    /// Circuits that end with us.
+    ends: usize,
+    /// Of the relay that we are.
+    server: Option<(server::Counts, server::Counters)>,
+}
+
+impl Relays {
+    fn of(host: &Host) -> Self {
+        let counts = host.relay_client().counts();
+        Relays {
+            held: counts.reservations,
+            ends: counts.circuits_in + counts.circuits_out,
+            server: host.relay_server().map(|server| (server.counts(), server.counters())),
+        }
+    }
 }
 
 /// The smoothed round trips of all connections that have one, sorted.
@@ -113,7 +136,7 @@ fn rtts(host: &Host) -> Vec<Duration> {
 }
 
 /// The whole answer. README.md has the names.
-fn page(counters: &Counters, memory: usize, buffers: usize, rtts: &[Duration]) -> String {
+fn page(counters: &Counters, memory: usize, buffers: usize, rtts: &[Duration], relays: &Relays) -> String {
     let mut page = Page(String::new());
     let by_direction = |inbound: u64, outbound: u64| [("inbound", inbound), ("outbound", outbound)];
     page.gauge("peers", "Peers with a connection.", counters.peers);
@@ -168,6 +191,7 @@ fn page(counters: &Counters, memory: usize, buffers: usize, rtts: &[Duration]) -
     page.summary("ping_rtt_seconds", "The smoothed round trip of each connection now.", rtts);
     page.gauge("host_memory_bytes", "Heap that the host's decisions take, connections' own buffers left out.", memory);
     page.gauge("buffers_in_use", "Buffers of 256 KiB that connections hold right now.", buffers);
+    page.relays(relays, &counters.relay_refused);
     page.head("build_info", "gauge", "The program's version.");
     page.0 += concat!("tidewire_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n");
     page.0
@@ -196,6 +220,34 @@ impl Page {
         self.head(name, kind, help);
         for (value, number) in values {
             let _ = writeln!(self.0, "tidewire_{name}{{{label}=\"{value}\"}} {number}");
+        }
+    }
+
+    /// What a relay counts is there only if we are one.
+    fn relays(&mut self, relays: &Relays, refused: &BTreeMap<&'static str, u64>) {
+        self.gauge("relays_held", "Relays that hold a reservation for us.", relays.held);
+        self.gauge("circuits", "Connections of ours through relays.", relays.ends);
+        let Some((counts, counters)) = &relays.server else { return };
+        self.gauge("relay_reservations", "Reservations with us as a relay.", counts.reservations);
+        self.gauge("relay_circuits", "Circuits through us, those being opened included.", counts.circuits);
+        self.labelled(
+            "relay_reservations_total",
+            "counter",
+            "Reservations that were given, and renewed.",
+            "kind",
+            [("new", counters.reservations), ("renewal", counters.renewals)],
+        );
+        self.counter("relay_circuits_total", "Circuits that carried bytes.", counters.circuits);
+        self.labelled(
+            "relay_bytes_total",
+            "counter",
+            "Bytes of circuits through us; forward is from who asked for it.",
+            "direction",
+            [("forward", counters.forward), ("backward", counters.backward)],
+        );
+        self.head("relay_refused_total", "counter", "Requests that were refused, by the status that was told.");
+        for (status, number) in refused {
+            let _ = writeln!(self.0, "tidewire_relay_refused_total{{status=\"{status}\"}} {number}");
         }
     }
 
@@ -228,7 +280,7 @@ mod tests {
     #[test]
     fn quantiles_are_the_nearest_ranks() {
         let rtts: Vec<Duration> = (1..=10).map(|n| Duration::from_millis(n * 10)).collect();
-        let page = page(&Counters::default(), 1000, 2, &rtts);
+        let page = page(&Counters::default(), 1000, 2, &rtts, &Relays::default());
         for line in [
             "tidewire_ping_rtt_seconds{quantile=\"0.50\"} 0.05",
             "tidewire_ping_rtt_seconds{quantile=\"0.90\"} 0.09",
@@ -245,7 +297,9 @@ mod tests {
     fn each_metric_has_its_help_and_type_once_and_before_its_values() {
         let mut counters = Counters::default();
         counters.closed.insert("dial over", 3);
-        let page = page(&counters, 0, 0, &[]);
+        counters.relay_refused.insert("NO_RESERVATION", 2);
+        let relays = Relays { server: Some(Default::default()), ..Relays::default() };
+        let page = page(&counters, 0, 0, &[], &relays);
         let mut known = std::collections::BTreeSet::new();
         for line in page.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -257,5 +311,6 @@ mod tests {
             }
         }
         assert!(page.contains("tidewire_connections_closed_total{reason=\"dial_over\"} 3"), "{page}");
+        assert!(page.contains("tidewire_relay_refused_total{status=\"NO_RESERVATION\"} 2"), "{page}");
     }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn run(args: args::Relay, output: &Output) -> Result<bool, Unus
 }
 
 /// Whether anybody outside could reach one of our addresses, as far as they say so themselves.
-fn is_public(serving: &args::Serving) -> bool {
+pub(crate) fn is_public(serving: &args::Serving) -> bool {
     let of_machine = |address: &Multiaddr| {
         let Some(at) = address.socket_addr().filter(|at| at.ip().is_unspecified()) else { return vec![address.clone()] };
         let interfaces = tidewire_adapter::interfaces().unwrap_or_default();

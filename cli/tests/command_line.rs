@@ -13,6 +13,7 @@ mod common;
 use common::{Folder, run, stderr, stdout};
 
 const ADDRESS: &str = "/ip4/127.0.0.1/tcp/1";
+const CIRCUIT: &str = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWETJFK6QvpZyZe6xT47VCyau57ucKL36dCCovkzLjNuSY/p2p-circuit/p2p/12D3KooWDx8jkVVkCth4uAika5fCkRMo2shX8kDidtwoayFu4hkd";
 
 fn refused(words: &[&str]) -> String {
     let output = run(words);
@@ -26,11 +27,11 @@ fn refused(words: &[&str]) -> String {
 #[test]
 fn each_unusable_command_line_gets_one_clear_line() {
     let table: &[(&[&str], &str)] = &[
-        (&[], "expected a command: listen, dial, ping, demo, id, peers, replay, trace or config"),
+        (&[], "expected a command: listen, dial, relay, reserve, dial-circuit, "),
         (&["serve"], "\"serve\" is not a command"),
         (&["two\nlines"], "is not a command"),
         (&["--frob"], "--frob is not an option"),
-        (&["help", "relay"], "there is no help on \"relay\""),
+        (&["help", "bridge"], "there is no help on \"bridge\""),
         (&["dial"], "expected an address"),
         (&["dial", ADDRESS, ADDRESS], "one address too many"),
         (&["dial", "127.0.0.1:4001"], "begins with `/`"),
@@ -61,6 +62,22 @@ fn each_unusable_command_line_gets_one_clear_line() {
         (&["listen", "--listen", "/dns/localhost/tcp/1"], "expected /ip4/... or /ip6/..."),
         (&["listen", "--max-connections", "0"], "expected 1 at least"),
         (&["listen", "-x"], "-x is not an option"),
+        (&["listen", "--auto-relay"], "--auto-relay: a value is missing"),
+        (&["listen", "--auto-relay", "/ip4/127.0.0.1"], "/tcp/PORT is missing"),
+        (&["listen", "--announce", "/ip4/127.0.0.1/tcp/0"], "nobody can dial port 0"),
+        (&["listen", "--listen", "/ip4/127.0.0.1/tcp/1/p2p-circuit"], "which relay?"),
+        (&["dial", CIRCUIT], "tidewire dial-circuit does that"),
+        (&["dial-circuit"], "expected an address, such as /ip4/127.0.0.1/tcp/4001/p2p/12D3KooW.../p2p-circuit/p2p/"),
+        (&["dial-circuit", ADDRESS], "no relay is on the way"),
+        (&["dial-circuit", "/ip4/127.0.0.1/tcp/1/p2p-circuit"], "which relay?"),
+        (&["dial-circuit", CIRCUIT, CIRCUIT], "dial-circuit takes one"),
+        (&["relay", ADDRESS], "come behind --listen"),
+        (&["relay", "--ttl", "0"], "--ttl: expected 1 second"),
+        (&["relay", "--data-limit", "much"], "--data-limit: expected bytes"),
+        (&["relay", "--reservations", "x"], "--reservations: expected a whole number"),
+        (&["reserve"], "expected an address"),
+        (&["reserve", ADDRESS, ADDRESS], "reserve takes one"),
+        (&["reserve", "--size", "1"], "--size is not an option"),
         (&["demo", "now"], "demo takes only options"),
         (&["ping"], "expected an address"),
         (&["ping", ADDRESS, ADDRESS], "ping takes one"),
@@ -122,6 +139,9 @@ fn help_and_version_go_to_stdout() {
         &["dial", "-h"],
         &["help", "demo"],
         &["ping", "-h"],
+        &["relay", "--help"],
+        &["help", "reserve"],
+        &["dial-circuit", "-h"],
         &["id", "-h"],
         &["help", "peers"],
         &["config", "--help"],

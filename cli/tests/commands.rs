@@ -251,6 +251,12 @@ fn the_demo_shows_both_ends_and_three_round_trips() {
         "closed by us: the demo is over",
         "closed by the remote",
         "1 MiB there and back",
+        "wants a reservation at ..",
+        "is asked for a reservation",
+        "is asked for a circuit to ..",
+        "has a circuit",
+        ", end to end",
+        "there and back through the relay",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
@@ -268,4 +274,10 @@ fn the_demo_for_programs_is_one_object_a_line() {
     let flights = lines.iter().filter(|line| line["chapter"] == "connection" && line["flight"].is_u64());
     assert!(flights.clone().all(|line| line["bytes"].as_u64() > Some(0)));
     assert!(flights.count() >= 4, "ours after TCP's two: {lines:?}");
+    assert_eq!(last["relay"]["echo"]["bytes"], 32_768);
+    assert!(last["relay"]["circuit"].as_str().unwrap().contains("/p2p-circuit/p2p/"), "{last}");
+    let said = lines.iter().filter(|line| line["chapter"] == "relay");
+    for side in ["dialer", "relay", "holder"] {
+        assert!(said.clone().any(|line| line["side"] == side && line["says"].is_string()), "{side}");
+    }
 }

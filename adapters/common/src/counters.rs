@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidewire_connmgr::{self as connmgr, CloseReason, Direction, RefuseReason, StreamRefusal};
 use tidewire_host::link::Order;
 use tidewire_host::{Action, Event, Host};
+use tidewire_relay::server;
 
 /// Numbers of a node: those that stand for now, and those that only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Counters {
     pub streams: u64,
     /// Streams that were not let in, by reason.
     pub streams_refused: BTreeMap<&'static str, u64>,
+    /// Requests that we refused as a relay, by the status that was told.
+    pub relay_refused: BTreeMap<&'static str, u64>,
     /// Addresses that were dialed.
     pub dials: u64,
     /// Wishes to be connected that failed.
@@ -72,6 +75,9 @@ impl Counters {
                 add(&mut self.streams_refused, stream_refusal(reason));
             }
             Action::Event(Event::Identified { .. }) => self.identified += 1,
+            Action::Event(Event::Relay(server::Event::Refused { asked, why, .. })) => {
+                add(&mut self.relay_refused, why.status(*asked).name().unwrap_or("other"));
+            }
             Action::Event(Event::Manager(event)) => match event {
                 connmgr::Event::ConnectionOpened { direction: Direction::Inbound, .. } => self.opened_inbound += 1,
                 connmgr::Event::ConnectionOpened { .. } => self.opened_outbound += 1,

@@ -65,7 +65,7 @@ pub(super) fn run(address: &str, count: usize) -> Result<(), String> {
     runtime.block_on(async {
         let mut questions = answers::questions();
         let tally = Arc::new(Tally::default());
-        let routes = Routes::new(&Router::new(), &Config::default().connection);
+        let routes = Routes::new(&Router::new(), &[], &Config::default().connection);
         let links: Vec<Link> = (0..count).map(|number| link(number, peer, &address, &routes)).collect();
         answers::say(&json!({}));
         let mut links = Some(links);
@@ -103,7 +103,7 @@ fn link(number: usize, node: PeerId, address: &Multiaddr, routes: &Routes) -> Li
     let seed = Seed::new([9; 32]).derive("client", number as u64);
     let keypair = Keypair::from_seed(&seed);
     let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), Config::default()).expect("the defaults");
-    let shared = LinkShared::new(upgrader, seed.derive("link", 0), LinkConfig::default());
+    let shared = LinkShared::new(upgrader, keypair.clone(), seed.derive("link", 0), LinkConfig::default());
     let mut profile = Profile::default();
     profile.protocol_version = "ipfs/0.1.0".into();
     profile.agent = "tidewire-bench".into();

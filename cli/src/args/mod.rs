@@ -1,6 +1,7 @@
 //! The command line: from words to a [`Command`], or to one line that says why not.
 
 mod address;
+mod autonat;
 mod relays;
 mod words;
 
@@ -16,6 +17,7 @@ use tidewire_core::Multiaddr;
 use tidewire_upgrade::connection::Selection;
 use tidewire_upgrade::muxer::MuxerKind;
 use tidewire_upgrade::pipeline::SecurityKind;
+pub(crate) use autonat::{AutonatClient, AutonatServer};
 pub(crate) use relays::{Listen, Relay, Reserve, Serving};
 use words::{Word, bytes, fail, is_help, list, next, number, one_of, seconds, text, unknown, utf8, value};
 
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Reserve(Reserve),
     /// Dials through a relay.
     DialCircuit(Dial),
+    AutonatServer(AutonatServer),
+    AutonatClient(AutonatClient),
     Ping(Ping),
     Demo(Demo),
     Id(Id),
@@ -124,6 +128,8 @@ const COMMANDS: &[(&str, &str, Reader)] = &[
     ("relay", help::RELAY, relays::relay),
     ("reserve", help::RESERVE, relays::reserve),
     ("dial-circuit", help::DIAL_CIRCUIT, dial_circuit),
+    ("autonat-server", help::AUTONAT_SERVER, autonat::server),
+    ("autonat-client", help::AUTONAT_CLIENT, autonat::client),
     ("ping", help::PING, ping),
     ("demo", help::DEMO, demo),
     ("id", help::ID, id),

@@ -133,7 +133,7 @@ impl Serving {
     }
 
     /// `listens`: it listens in any case.
-    fn check(&mut self, listens: bool) -> Result<(), Unusable> {
+    pub(super) fn check(&mut self, listens: bool) -> Result<(), Unusable> {
         if listens && self.addresses.is_empty() {
             self.addresses.push(address("--listen", super::LISTEN_ADDRESS, Purpose::Listen)?);
         }

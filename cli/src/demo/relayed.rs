@@ -28,8 +28,8 @@ use tidewire_relay::{Limit, client};
 use tidewire_tokio::{Command, DialOptions, Event, Events, Node, NodeConfig, Notice, Observed, Observer};
 use tokio::time::timeout;
 
-/// At most so much is echoed: half of what a circuit carries by default.
-const ECHO_SIZE: u64 = 64 << 10;
+/// At most so much is echoed: a quarter of what a circuit carries by default.
+const ECHO_SIZE: u64 = 32 << 10;
 /// Columns between the beginnings of what two of the three say.
 const COLUMN: usize = 34;
 
@@ -84,8 +84,8 @@ pub(super) fn relayed(stage: &mut Stage<'_>) -> Result<(), String> {
     let (config, mut server) = (stage.config.clone(), stage.relay.clone());
     (server.offer, server.announce_private) = (Offer::Always, true);
     let limit = server.limit;
-    let bytes = stage.size.min(ECHO_SIZE).min(limit.bytes().map_or(u64::MAX, |bytes| bytes / 2));
-    let (story, found, peers) = one_thread(async {
+    let bytes = stage.size.min(ECHO_SIZE).min(limit.bytes().map_or(u64::MAX, |bytes| bytes / 4));
+    let (rows, found, peers) = one_thread(async {
         let story = Story { began: Instant::now(), rows: Arc::default() };
         let mut of_relay = config.clone();
         of_relay.host.relay.server = Some(server);
@@ -93,10 +93,12 @@ pub(super) fn relayed(stage: &mut Stage<'_>) -> Result<(), String> {
         let (holder, dialer) = (party(config.clone(), Who::Holder, &story)?, party(config, Who::Dialer, &story)?);
         let found = play(&relay, &holder, &dialer, bytes, &story).await;
         let peers = (dialer.peer(), relay.peer(), holder.peer());
+        // How they shut down is no part of it.
+        let rows = story.rows();
         for node in [&dialer, &holder, &relay] {
             node::close(node).await;
         }
-        Ok((story, found?, peers))
+        Ok((rows, found?, peers))
     })?;
     let output = stage.output;
     stage.people(&format!(
@@ -105,7 +107,7 @@ pub(super) fn relayed(stage: &mut Stage<'_>) -> Result<(), String> {
         last(peers.1),
         last(peers.2)
     ));
-    draw(output, &story.rows());
+    draw(output, &rows);
     let echoed = Duration::from_secs_f64(found.echo.ms / 1000.0);
     stage.people(&format!(
         "\n{} there and back through the relay in {}, {} each way. It saw no plaintext: the connection is\nencrypted from end to end.",
@@ -233,8 +235,8 @@ fn of_host(event: &Event) -> Option<String> {
         Event::Relay(server::Event::CircuitOpened { source, destination, .. }) => {
             format!("pumps: {}, {}", last(*source), last(*destination))
         }
-        Event::Relay(server::Event::CircuitClosed { forward, backward, .. }) => {
-            format!("over: {} there, {} back", size(*forward), size(*backward))
+        Event::Relay(server::Event::CircuitClosed { forward, backward, why, .. }) => {
+            format!("over: {} there, {} back; {why}", size(*forward), size(*backward))
         }
         Event::RelayClient(client::Event::Reserved { ttl, .. }) => format!("has it, for {}", lasting(*ttl)),
         Event::RelayClient(client::Event::CircuitEnded { why, .. }) => format!("circuit over: {why}"),

@@ -48,20 +48,41 @@ pub struct Listening {
 
 impl Listening {
     pub fn start(words: &[&str]) -> Listening {
-        let mut child = tidewire(&[&["listen", "--json"], words].concat()).spawn().unwrap();
+        Listening::of(&[&["listen"], words].concat())
+    }
+
+    /// Of any command that begins with a line that says where it listens.
+    pub fn of(words: &[&str]) -> Listening {
+        let (listening, first) = Listening::begin(words, "listening");
+        assert!(first["all"].as_array().unwrap().contains(&Value::from(listening.address.clone())));
+        listening
+    }
+
+    /// A `tidewire reserve --json` that has its reservation; its address is that of its circuit.
+    pub fn reserve(words: &[&str]) -> Listening {
+        let (listening, first) = Listening::begin(&[&["reserve"], words].concat(), "circuit");
+        assert_eq!((&first["reserved"], &first["renewed"]), (&Value::from(true), &Value::from(false)), "{first}");
+        assert!(first["all"].as_array().unwrap().contains(&Value::from(listening.address.clone())));
+        listening
+    }
+
+    /// Started, and its first line that has this key, which is its address.
+    fn begin(words: &[&str], key: &str) -> (Listening, Value) {
+        let mut child = tidewire(&[words, &["--json"]].concat()).spawn().unwrap();
         let (give, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| give.send(line)));
-        let Ok(first) = lines.recv_timeout(PATIENCE) else {
-            let mut error = String::new();
-            child.kill().unwrap();
-            child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-            panic!("it does not listen: {error}");
-        };
-        let first: Value = serde_json::from_str(&first).unwrap();
-        let address = first["listening"].as_str().unwrap().to_owned();
-        assert!(first["all"].as_array().unwrap().contains(&Value::from(address.clone())));
-        Listening { child, address, lines }
+        let began = Instant::now();
+        while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if let Some(address) = line[key].as_str().map(str::to_owned) {
+                return (Listening { child, address, lines }, line);
+            }
+        }
+        let mut error = String::new();
+        child.kill().unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        panic!("{words:?} does not say {key}: {error}");
     }
 
     pub fn peer(&self) -> &str {
@@ -70,11 +91,16 @@ impl Listening {
 
     /// The next line that has this event.
     pub fn event(&self, name: &str) -> Value {
+        self.line(name, |line| line["event"] == name)
+    }
+
+    /// The next line that is as wanted.
+    pub fn line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no event {name}"));
-            let event: Value = serde_json::from_str(&line).unwrap();
-            if event["event"] == name {
-                return event;
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line {what}"));
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if wanted(&line) {
+                return line;
             }
         }
     }

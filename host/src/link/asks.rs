@@ -117,9 +117,10 @@ impl Link {
 
     /// Lets such a stream go on.
     pub(super) fn advance_exchange(&mut self, now: Time, id: muxer::StreamId, tx: &mut BytesMut) {
+        let linger = self.shared.config().write_timeout;
         while let Some(state) = self.opened() {
             let stream = StreamId(id.get());
-            match state.exchanges.advance(now, id, &mut state.connection, tx) {
+            match state.exchanges.advance(now, linger, id, &mut state.connection, tx) {
                 Step::Goes => return,
                 Step::Answered(ask, answer) => {
                     let answer = answer.map(Box::new).map_err(Box::new);

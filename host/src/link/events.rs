@@ -72,7 +72,7 @@ impl Link {
         self.state = State::Open(Box::new(Open {
             connection,
             inside: Inside::new(now, self.shared.config()),
-            exchanges: Exchanges::new(self.shared.config()),
+            exchanges: Exchanges::default(),
             streams: Streams::default(),
             waiting: VecDeque::new(),
             retry: false,

@@ -89,14 +89,9 @@ pub(super) struct Gone {
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     all: BTreeMap<StreamId, Exchange>,
-    linger: Duration,
 }
 
 impl Exchanges {
-    pub(super) fn new(config: &LinkConfig) -> Self {
-        Exchanges { all: BTreeMap::new(), linger: config.write_timeout }
-    }
-
     pub(super) fn has(&self, id: StreamId) -> bool {
         self.all.contains_key(&id)
     }
@@ -197,9 +192,17 @@ impl Exchanges {
         asked.collect()
     }
 
-    /// Lets a stream go as far as its bytes, the room to write and the time allow.
-    pub(super) fn advance(&mut self, now: Time, id: StreamId, connection: &mut Connection, tx: &mut BytesMut) -> Step {
-        let until = now + self.linger;
+    /// Lets a stream go as far as its bytes, the room to write and the time allow. All said, the remote may take so long to end
+    /// its side.
+    pub(super) fn advance(
+        &mut self,
+        now: Time,
+        linger: Duration,
+        id: StreamId,
+        connection: &mut Connection,
+        tx: &mut BytesMut,
+    ) -> Step {
+        let until = now + linger;
         let Some(exchange) = self.all.get_mut(&id) else { return Step::Goes };
         let step = exchange.run(now, id, connection, tx, until);
         if matches!(step, Step::Circuit { .. }) {

@@ -17,7 +17,6 @@
 //! Specs: libp2p/specs autonat/autonat-v1.md, autonat/autonat-v2.md.
 
 mod address;
-mod draw;
 mod reachability;
 mod servers;
 #[cfg(test)]

@@ -64,8 +64,8 @@ use crate::ConnectionId;
 use crate::autonat::Reachability;
 use crate::client::config::at_least_a_millisecond;
 use crate::client::direct_addresses;
-use crate::client::jitter::Jitter;
 use crate::client::links::Links;
+use crate::draw::Draw;
 use advertise::{Advertise, Advertiser};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -77,7 +77,7 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 pub struct AutoRelay {
     local: PeerId,
     config: AutoRelayConfig,
-    jitter: Jitter,
+    jitter: Draw,
     /// The latest moment that was ever said.
     now: Time,
     reachability: Reachability,
@@ -108,7 +108,7 @@ impl AutoRelay {
     pub fn new(config: AutoRelayConfig, local: PeerId, seed: &Seed, now: Time) -> Self {
         let mut autorelay = AutoRelay {
             local,
-            jitter: Jitter::new(seed, "autorelay"),
+            jitter: Draw::new(seed, "autorelay"),
             now,
             reachability: Reachability::Unknown,
             running: false,

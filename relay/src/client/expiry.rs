@@ -9,7 +9,7 @@
 //! From then on only our monotonic clock counts: nobody who sets a clock makes a reservation longer or shorter.
 
 use super::config::{ClientConfig, at_least_a_millisecond};
-use super::jitter::Jitter;
+use crate::draw::Draw;
 use core::time::Duration;
 use tidewire_core::UnixTime;
 
@@ -20,7 +20,7 @@ pub(super) fn time_to_live(expire: UnixTime, now: Option<UnixTime>, config: &Cli
 }
 
 /// After how long to renew it.
-pub(super) fn renewal(ttl: Duration, config: &ClientConfig, jitter: &mut Jitter) -> Duration {
+pub(super) fn renewal(ttl: Duration, config: &ClientConfig, jitter: &mut Draw) -> Duration {
     let lead = config.renew_before.min(ttl / 3);
     let early = jitter.up_to(lead / 4);
     at_least_a_millisecond(ttl.saturating_sub(lead).saturating_sub(early).max(config.renew_min))
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_renewal_comes_well_before_the_end() {
         let config = ClientConfig::default();
-        let mut jitter = Jitter::new(&Seed::new([1; 32]), "test");
+        let mut jitter = Draw::new(&Seed::new([1; 32]), "test");
         // Time to live, earliest and latest renewal.
         let table = [
             (3600, 3225, 3300),
@@ -86,7 +86,7 @@ mod tests {
     fn renewals_of_holders_who_reserved_together_spread() {
         let config = ClientConfig::default();
         let after = |seed: u8| {
-            let mut jitter = Jitter::new(&Seed::new([seed; 32]), "test");
+            let mut jitter = Draw::new(&Seed::new([seed; 32]), "test");
             renewal(Duration::from_secs(3600), &config, &mut jitter)
         };
         let all: alloc::vec::Vec<_> = (0..50).map(after).collect();

@@ -40,7 +40,6 @@ mod dials;
 mod expiry;
 mod holds;
 mod input;
-pub(crate) mod jitter;
 pub(crate) mod links;
 #[cfg(test)]
 mod tests;
@@ -51,6 +50,7 @@ pub use config::{AcceptFrom, ClientConfig, VoucherPolicy};
 pub use input::{AskFault, Ending, Input, Misuse};
 pub use view::{Counts, Doing, HoldView};
 
+use crate::draw::Draw;
 use crate::exchange::{Answer, Ask};
 use crate::{AskId, ConnectionId, StreamKey};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -59,7 +59,6 @@ use circuits::Circuits;
 use core::fmt;
 use dials::{Dials, JobState};
 use holds::{Failure, Hold, State};
-use jitter::Jitter;
 use links::Links;
 use smol_str::SmolStr;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime, cut};
@@ -68,7 +67,7 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime, cut};
 pub struct Client {
     local: PeerId,
     config: ClientConfig,
-    jitter: Jitter,
+    jitter: Draw,
     /// The latest moment that was ever said.
     now: Time,
     /// What the wall clock said, and when.
@@ -106,7 +105,7 @@ impl Client {
         Client {
             local,
             config,
-            jitter: Jitter::new(seed, "relay client"),
+            jitter: Draw::new(seed, "relay client"),
             now: Time::ZERO,
             clock: None,
             links: Links::default(),

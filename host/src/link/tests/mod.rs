@@ -1,6 +1,7 @@
 //! A link against a remote that a test plays: a connection without anything on top of it.
 
 mod ends;
+mod exchanges;
 mod inside;
 mod laws;
 mod limits;
@@ -15,6 +16,7 @@ use bytes::BytesMut;
 use core::time::Duration;
 use tidewire_core::{Keypair, Machine, PeerId, Seed, Time};
 use tidewire_multistream::{Matcher, Protocol, Protocols, RouteId, Router};
+use tidewire_relay::exchange::Service;
 use tidewire_upgrade::connection::{self, Connection, Event, Selection};
 use tidewire_upgrade::muxer::{self, MuxerKind};
 use tidewire_upgrade::pipeline::{Config, Plan, Upgrade, Upgrader};
@@ -47,6 +49,8 @@ struct Setup {
     theirs: Config,
     /// What the remote serves.
     serves: Vec<Protocol>,
+    /// What the link lets a remote ask.
+    services: Vec<Service>,
     /// Every stream that is reported is admitted.
     admit: bool,
 }
@@ -54,7 +58,7 @@ struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let (ours, theirs, muxer) = (Config::default(), Config::default(), MuxerKind::Yamux);
-        Setup { muxer, link: LinkConfig::default(), ours, theirs, serves: alloc::vec![ECHO], admit: true }
+        Setup { muxer, link: LinkConfig::default(), ours, theirs, serves: alloc::vec![ECHO], services: Vec::new(), admit: true }
     }
 }
 
@@ -62,7 +66,7 @@ impl Setup {
     fn link(&self, plan: Plan) -> Link {
         let mut config = self.ours.clone();
         config.muxers = alloc::vec![self.muxer];
-        let routes = Routes::new(&router(&[ECHO]), &[], &config.connection);
+        let routes = Routes::new(&router(&[ECHO]), &self.services, &config.connection);
         let upgrader = Upgrader::new(&keypair(1), &Seed::new([11; 32]), config).unwrap();
         let shared = LinkShared::new(upgrader, keypair(1), Seed::new([12; 32]), self.link.clone());
         let profile = Profile { agent: "us/1".into(), protocols: routes.names(), ..Profile::default() };

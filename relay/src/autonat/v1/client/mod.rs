@@ -26,8 +26,8 @@ pub use config::ClientConfig;
 
 use super::Status;
 use crate::autonat::Reachability;
-use crate::autonat::draw::Draw;
 use crate::autonat::servers::Servers;
+use crate::draw::Draw;
 use crate::exchange::{Answer, Ask};
 use crate::{AskId, ConnectionId};
 use alloc::collections::VecDeque;

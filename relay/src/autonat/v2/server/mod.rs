@@ -31,7 +31,7 @@ pub use io::{DialBackOutcome, ServerAction, ServerCounters, ServerExplanation, S
 
 use super::{DialStatus, Response, Status};
 use crate::autonat::address::{self, IpVersion};
-use crate::autonat::draw::Draw;
+use crate::draw::Draw;
 use crate::exchange::{Reply, Request};
 use crate::rate::RateLimiter;
 use crate::{DialBackId, StreamKey};
