@@ -15,6 +15,10 @@ static BY_SIZE: AtomicBool = AtomicBool::new(false);
 /// How many of each size were not given back; those of `LARGE` and more together.
 static SIZES: [AtomicI64; LARGE + 1] = [const { AtomicI64::new(0) }; LARGE + 1];
 const LARGE: usize = 8192;
+/// How many blocks there are of the size of a pool's buffer.
+static BUFFERS: AtomicI64 = AtomicI64::new(0);
+/// Bytes of such a buffer: what a connection of ours borrows while it has bytes to move.
+const BUFFER: usize = 256 * 1024;
 
 /// What was allocated between two moments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +29,8 @@ pub struct Count {
     pub bytes: u64,
     /// Bytes that were not given back.
     pub live: i64,
+    /// Bytes of these in blocks of 256 KiB, which our pool's buffers are. By [`watch`] only.
+    pub buffers: i64,
 }
 
 /// Runs `what` and counts, in all threads.
@@ -35,7 +41,7 @@ pub fn count<T>(what: impl FnOnce() -> T) -> (T, Count) {
     ON.store(false, Relaxed);
     let after = now();
     let count =
-        Count { calls: after.calls - before.calls, bytes: after.bytes - before.bytes, live: after.live - before.live };
+        Count { calls: after.calls - before.calls, bytes: after.bytes - before.bytes, live: after.live - before.live, buffers: 0 };
     (result, count)
 }
 
@@ -47,7 +53,7 @@ pub fn watch() {
 
 /// What was counted so far.
 pub fn now() -> Count {
-    Count { calls: CALLS.load(Relaxed), bytes: BYTES.load(Relaxed), live: LIVE.load(Relaxed) }
+    Count { calls: CALLS.load(Relaxed), bytes: BYTES.load(Relaxed), live: LIVE.load(Relaxed), buffers: BUFFERS.load(Relaxed) * BUFFER as i64 }
 }
 
 /// How many there are of each size; the last size stands for all that are larger.
@@ -68,6 +74,8 @@ fn note(gone: Option<usize>, got: Option<usize>) {
     if BY_SIZE.load(Relaxed) {
         got.map(|size| SIZES[size.min(LARGE)].fetch_add(1, Relaxed));
         gone.map(|size| SIZES[size.min(LARGE)].fetch_sub(1, Relaxed));
+        let buffer = |size: Option<usize>| i64::from(size == Some(BUFFER));
+        BUFFERS.fetch_add(buffer(got) - buffer(gone), Relaxed);
     }
 }
 

@@ -135,6 +135,12 @@ pub struct Figure {
 }
 
 impl Figure {
+    /// One of a row about time alone: the median of its rounds.
+    pub fn timed(name: &'static str, rounds: Vec<f64>) -> Self {
+        let nanos = median(rounds.clone());
+        Figure { name, nanos, rounds, allocations: 0.0, allocated: 0.0, held: None, errors: None }
+    }
+
     /// One of a row about memory alone.
     pub fn held(name: &'static str, bytes: f64) -> Self {
         let held = Some(bytes);

@@ -12,12 +12,14 @@
 mod alloc;
 mod baseline;
 mod budget;
+mod child;
 mod crowd;
 mod floor;
 mod flow;
 mod harness;
 mod machine;
 mod ours;
+mod relay;
 mod report;
 mod rows;
 mod rust;
@@ -43,8 +45,8 @@ fn main() -> ExitCode {
     let (mut quick, mut list, mut markdown, mut only, mut file) = (false, false, false, Vec::new(), None);
     let mut contenders = Vec::new();
     let mut args = std::env::args().skip(1);
-    if std::env::args().nth(1).as_deref() == Some(crowd::CHILD) {
-        return crowd::child(&args.skip(1).collect::<Vec<_>>());
+    if std::env::args().nth(1).as_deref() == Some(child::CHILD) {
+        return child::child(&args.skip(1).collect::<Vec<_>>());
     }
     while let Some(arg) = args.next() {
         match arg.as_str() {

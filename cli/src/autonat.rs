@@ -69,11 +69,11 @@ struct Address {
 
 /// Whether all went well.
 pub(crate) async fn serve(args: args::AutonatServer, output: &Output) -> Result<bool, Unusable> {
-    let mut setup = Setup::new(&args.serving.node)?;
     let private = !is_public(&args.serving);
-    let relay = &mut setup.config.host.relay;
-    relay.autonat_v1_server.get_or_insert_default().allow_private |= private;
-    relay.autonat_v2_server.get_or_insert_default().allow_private |= private;
+    let setup = Setup::with(&args.serving.node, |given, now| {
+        now.autonat_v1_server.insert(given.autonat_v1_server.unwrap_or_default()).allow_private |= private;
+        now.autonat_v2_server.insert(given.autonat_v2_server.unwrap_or_default()).allow_private |= private;
+    })?;
     let result = async {
         let mut signals = Signals::install()?;
         let shown = output.clone();

@@ -93,7 +93,7 @@ struct Told<'a> {
 /// Whether all went well.
 pub(crate) fn run(args: &args::Demo, output: &Output) -> Result<bool, Unusable> {
     let mut config = node::configured(args.config.as_deref())?;
-    let relay = config.host.relay.server.take().unwrap_or_default();
+    let relay = node::plain(&mut config).server.unwrap_or_default();
     let (record, summary) = (args.record.clone(), Summary::default());
     let mut stage = Stage { output, size: args.size, config, relay, record, summary };
     let mut result = Ok(());

@@ -61,7 +61,7 @@ macro_rules! node {
 /// The options of all commands whose node others come to.
 macro_rules! serving {
     () => {
-        "  --announce ADDRESS      where others reach us, though we don't listen there: behind a forwarded port, say.
+        "  --announce ADDRESS      where others reach us, though we don't listen there, as behind a forwarded port.
                           May be repeated
   --max-connections N     refuse more than N connections at once. Default: the configuration's
                           host.manager.limits.established, 512
@@ -155,7 +155,7 @@ once. Exit code 0.
 
 pub(crate) const RESERVE: &str = concat!(
     "\
-tidewire reserve: hold a reservation at a relay, and serve identify, ping and echo to those who come through it
+tidewire reserve: hold a reservation at a relay, and serve those who come through it
 
 usage: tidewire reserve RELAY [options]
 

@@ -106,7 +106,11 @@ impl Identity {
 
 /// Whether all went well.
 pub(crate) async fn run(args: args::Listen, output: &Output) -> Result<bool, Unusable> {
-    let setup = Setup::new(&args.serving.node)?;
+    // There is nobody to ask for others than those that are named.
+    let relays = !args.relays.is_empty();
+    let setup = Setup::with(&args.serving.node, |given, now| {
+        now.auto_relay = relays.then(|| given.auto_relay.unwrap_or_default());
+    })?;
     match serve(&args, setup, output).await {
         Ok(()) => Ok(true),
         Err(error) => {
@@ -140,11 +144,7 @@ async fn start(args: &args::Listen, mut setup: Setup, output: &Output) -> Result
         let peer = probe::who(address, &setup).await?;
         relays.push(Candidate { peer, addresses: vec![address.without_peer_id()] });
     }
-    if relays.is_empty() {
-        // There is nobody to ask for others.
-        setup.config.host.relay.auto_relay = None;
-    } else {
-        let config = setup.config.host.relay.auto_relay.get_or_insert_default();
+    if let Some(config) = &mut setup.config.host.relay.auto_relay {
         config.relays = config.relays.max(u32::try_from(relays.len()).unwrap_or(u32::MAX));
         (config.static_relays, config.discover) = (relays, false);
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidewire_connmgr::dial::{DialReport, Outcome};
 use tidewire_core::{Keypair, Multiaddr, PeerId};
-use tidewire_relay::server::ServerConfig;
+use tidewire_host::Relaying;
 use tidewire_tokio::{ConnectError, Incoming, Input, Node, NodeConfig, Observer, OpenOptions, Selection};
 
 /// How long closing all connections may take, when we end.
@@ -30,17 +30,16 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Reads the files that the options name. The node is no relay.
+    /// Reads the files that the options name. The node does nothing for others but to serve its protocols.
     pub(crate) fn new(args: &args::Node) -> Result<Setup, Unusable> {
-        let mut setup = Setup::read(args)?;
-        setup.config.host.relay.server = None;
-        Ok(setup)
+        Setup::with(args, |_, _| {})
     }
 
-    /// The same of a node that is a relay.
-    pub(crate) fn relay(args: &args::Node, change: impl FnOnce(&mut ServerConfig)) -> Result<Setup, Unusable> {
+    /// The same of a node that does more, such as to relay: `choose` is given the numbers that the configuration has for it.
+    pub(crate) fn with(args: &args::Node, choose: impl FnOnce(Relaying, &mut Relaying)) -> Result<Setup, Unusable> {
         let mut setup = Setup::read(args)?;
-        change(setup.config.host.relay.server.get_or_insert_default());
+        let given = plain(&mut setup.config);
+        choose(given, &mut setup.config.host.relay);
         Ok(setup)
     }
 
@@ -95,7 +94,17 @@ pub(crate) fn announce(node: &Node, addresses: &[Multiaddr]) -> Result<(), Strin
     Ok(())
 }
 
-/// The defaults, with what the file changes: of a relay too, which a node is only if it is asked to be one.
+/// A node that is no relay, holds none, and tells nobody whether it can be reached. What the configuration had of that: it gives
+/// the numbers, not whether it is done.
+pub(crate) fn plain(config: &mut NodeConfig) -> Relaying {
+    let relay = &mut config.host.relay;
+    let given = relay.clone();
+    (relay.server, relay.auto_relay) = (None, None);
+    (relay.autonat_v1_server, relay.autonat_v2_server) = (None, None);
+    given
+}
+
+/// The defaults, with what the file changes.
 pub(crate) fn configured(file: Option<&Path>) -> Result<NodeConfig, Unusable> {
     let config = NodeConfig::default();
     match file {

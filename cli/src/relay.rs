@@ -29,7 +29,8 @@ const DRAIN: Duration = Duration::from_secs(120);
 /// Whether all went well.
 pub(crate) async fn run(args: args::Relay, output: &Output) -> Result<bool, Unusable> {
     let private = !is_public(&args.serving);
-    let setup = Setup::relay(&args.serving.node, |server| {
+    let setup = Setup::with(&args.serving.node, |given, now| {
+        let server = now.server.insert(given.server.unwrap_or_default());
         // Whoever starts one wants one.
         server.offer = Offer::Always;
         server.announce_private |= private;
@@ -54,7 +55,9 @@ pub(crate) async fn run(args: args::Relay, output: &Output) -> Result<bool, Unus
 /// Whether anybody outside could reach one of our addresses, as far as they say so themselves.
 pub(crate) fn is_public(serving: &args::Serving) -> bool {
     let of_machine = |address: &Multiaddr| {
-        let Some(at) = address.socket_addr().filter(|at| at.ip().is_unspecified()) else { return vec![address.clone()] };
+        let Some(at) = address.socket_addr().filter(|at| at.ip().is_unspecified()) else {
+            return vec![address.clone()];
+        };
         let interfaces = tidewire_adapter::interfaces().unwrap_or_default();
         tidewire_adapter::expand(at, &interfaces)
     };
@@ -126,7 +129,8 @@ fn drain(node: &Node, grace: Duration) -> Result<String, String> {
     Ok(match circuits {
         0 => "closing".into(),
         circuits => format!(
-            "nothing new is taken; {circuits} circuits may go on for {} at most. Again to end at once",
+            "nothing new is taken; {circuits} {} may go on for {} at most. Again to end at once",
+            if circuits == 1 { "circuit" } else { "circuits" },
             span(grace)
         ),
     })

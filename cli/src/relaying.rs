@@ -14,18 +14,63 @@ use tidewire_tokio::{Input, Node};
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event {
     /// A peer has a reservation with us.
-    Reservation { peer: String, expire: u64, renewed: bool },
-    ReservationEnded { peer: String, reason: String },
-    RelayRefused { peer: String, asked: &'static str, to: Option<String>, status: String, reason: String },
-    CircuitOpened { circuit: u64, from: String, to: String },
-    CircuitClosed { circuit: u64, from: String, to: String, reason: String, forward: u64, backward: u64, ms: f64 },
+    Reservation {
+        peer: String,
+        expire: u64,
+        renewed: bool,
+    },
+    ReservationEnded {
+        peer: String,
+        reason: String,
+    },
+    RelayRefused {
+        peer: String,
+        asked: &'static str,
+        to: Option<String>,
+        status: String,
+        reason: String,
+    },
+    CircuitOpened {
+        circuit: u64,
+        from: String,
+        to: String,
+    },
+    CircuitClosed {
+        circuit: u64,
+        from: String,
+        to: String,
+        reason: String,
+        forward: u64,
+        backward: u64,
+        ms: f64,
+    },
     Drained,
     /// We have a reservation with a relay.
-    RelayHeld { relay: String, renewed: bool, seconds: u64 },
-    RelayFailed { relay: String, error: String, retry_seconds: Option<f64> },
-    RelayLost { relay: String, reason: String },
-    CircuitRefused { relay: String, from: String, reason: String },
-    CircuitEnded { relay: String, peer: String, reason: String, ms: f64 },
+    RelayHeld {
+        relay: String,
+        renewed: bool,
+        seconds: u64,
+    },
+    RelayFailed {
+        relay: String,
+        error: String,
+        retry_seconds: Option<f64>,
+    },
+    RelayLost {
+        relay: String,
+        reason: String,
+    },
+    CircuitRefused {
+        relay: String,
+        from: String,
+        reason: String,
+    },
+    CircuitEnded {
+        relay: String,
+        peer: String,
+        reason: String,
+        ms: f64,
+    },
 }
 
 /// Wants a reservation with a relay, for as long as the node lives.

@@ -167,8 +167,8 @@ fn tables(output: &Output, shown: &Shown) -> Vec<String> {
 fn summary(counters: &Counters) -> String {
     let Counters { reservations, renewals, reservations_refused, circuits, circuits_refused, .. } = counters;
     format!(
-        "{reservations} reservations, {renewals} renewals, {reservations_refused} refused; {circuits} circuits, \
-         {circuits_refused} refused; {} there, {} back",
+        "reservations {reservations}, renewals {renewals}, refused {reservations_refused}; circuits {circuits}, refused \
+         {circuits_refused}; {} there, {} back",
         size(counters.forward),
         size(counters.backward)
     )
@@ -225,7 +225,7 @@ mod tests {
             "        for  from        to               there        back",
             "       1:01  ..kzLjNuSY  ..kzLjNuSY     1.5 KiB         5 B  k0",
             "",
-            "7 reservations, 0 renewals, 0 refused; 0 circuits, 0 refused; 1 MiB there, 0 B back",
+            "reservations 7, renewals 0, refused 0; circuits 0, refused 0; 1 MiB there, 0 B back",
         ];
         assert_eq!(lines, expected);
     }

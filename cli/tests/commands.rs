@@ -1,5 +1,12 @@
 //! The binary as people and programs use it: listen and dial against each other, keys, signals, the demo.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::std_instead_of_core, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::std_instead_of_core,
+    unreachable_pub,
+    dead_code
+)]
 
 mod common;
 

@@ -126,7 +126,8 @@ fn a_full_relay_refuses_and_is_asked_again_later() {
     assert!(second.try_wait().unwrap().is_none(), "it waits for a place");
     second.kill().unwrap();
     let said = String::from_utf8(second.wait_with_output().unwrap().stdout).unwrap();
-    let line = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).find(|line| !line["reserved"].is_null());
+    let line =
+        said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).find(|line| !line["reserved"].is_null());
     let line = line.unwrap_or_else(|| panic!("{said}"));
     assert_eq!(line["reserved"], false, "{line}");
     assert!(line["error"].as_str().unwrap().contains("RESERVATION_REFUSED"), "{line}");

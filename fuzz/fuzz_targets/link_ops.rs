@@ -11,8 +11,10 @@ use tidewire_connmgr::{CloseReason, StreamRefusal};
 use tidewire_core::{Keypair, Machine, Seed, Time};
 use tidewire_host::identify::{Card, Profile};
 use tidewire_host::link::{Link, LinkConfig, LinkEvent, LinkSetup, LinkShared, Order, Report, Routes, StreamEvent};
-use tidewire_host::{ConnectionId, OpenId, StreamId};
+use tidewire_host::{AskNumber, ConnectionId, OpenId, StreamId};
 use tidewire_multistream::{Matcher, Protocol, Protocols, RouteId, Router};
+use tidewire_relay::exchange::{Answer, Ask, Reply, Service};
+use tidewire_relay::{Limit, Status};
 use tidewire_upgrade::connection::{Connection, Event, Selection};
 use tidewire_upgrade::pipeline::{Config, Plan, SecurityKind, Upgrade, Upgrader};
 
@@ -32,6 +34,11 @@ struct World {
     /// Answered by the host, or given up.
     forgotten: BTreeSet<OpenId>,
     wishes: BTreeMap<StreamId, OpenId>,
+    /// Questions of ours without an answer, those that were taken back, and the streams on which the remote asked.
+    asks: BTreeSet<AskNumber>,
+    taken_back: BTreeSet<AskNumber>,
+    asked: Vec<StreamId>,
+    circuits: BTreeSet<StreamId>,
     next: u64,
     over: bool,
 }
@@ -43,11 +50,15 @@ impl World {
         config.muxer.yamux.max_outbound_streams = 4;
         let mut router = Router::new();
         router.add(Protocol::from_static("/echo/1.0.0"), Matcher::Exact, RouteId::new(7)).unwrap();
-        let routes = Routes::new(&router, &config.connection);
+        let routes = Routes::new(&router, &Service::ALL, &config.connection);
         let key = |n: u8| Keypair::from_seed(&Seed::new([n; 32]));
         let ours = Upgrader::new(&key(1), &Seed::new([11; 32]), config.clone()).unwrap();
+        for service in Service::ALL {
+            router.add(Protocol::from_static(service.name()), Matcher::Exact, RouteId::new(8)).unwrap();
+        }
+        config.connection.router = Some(Arc::new(router));
         let theirs = Upgrader::new(&key(2), &Seed::new([21; 32]), config).unwrap();
-        let shared = LinkShared::new(ours, Seed::new([12; 32]), LinkConfig::default());
+        let shared = LinkShared::new(ours, key(1), Seed::new([12; 32]), LinkConfig::default());
         let setup = LinkSetup {
             connection: ConnectionId(1),
             plan: Plan::Respond,
@@ -70,6 +81,10 @@ impl World {
             open: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             wishes: BTreeMap::new(),
+            asks: BTreeSet::new(),
+            taken_back: BTreeSet::new(),
+            asked: Vec::new(),
+            circuits: BTreeSet::new(),
             next: 0,
             over: false,
         }
@@ -94,7 +109,7 @@ impl World {
     }
 
     fn hear(&mut self, report: Report) {
-        let late = matches!(report, Report::OpenFailed { .. });
+        let late = matches!(report, Report::OpenFailed { .. } | Report::Answered { .. });
         assert!(!self.over || late, "after the last report: {report:?}");
         match report {
             Report::StreamOpened { stream, open, .. } => {
@@ -104,6 +119,19 @@ impl World {
             }
             Report::StreamClosed { stream } => assert!(self.live.remove(&stream), "{stream} ended twice"),
             Report::OpenFailed { open, .. } => self.answered(open),
+            // Another answer may follow this one.
+            Report::Answered { ask, answer, .. } if matches!(answer.as_deref(), Ok(Answer::CostAsked { .. })) => {
+                assert!(self.asks.contains(&ask) || self.taken_back.contains(&ask), "{ask:?} was answered before");
+            }
+            Report::Answered { ask, stream, answer } => {
+                assert!(self.asks.remove(&ask) || self.taken_back.contains(&ask), "{ask:?} was answered twice");
+                if matches!(answer.as_deref(), Ok(Answer::Connected { .. } | Answer::Accepted)) {
+                    self.ours.extend(stream);
+                    self.circuits.extend(stream);
+                }
+            }
+            Report::Asked { stream, .. } => self.asked.push(stream),
+            Report::CircuitEnded { stream, .. } => assert!(self.circuits.remove(&stream), "{stream} was no circuit"),
             Report::Ended { .. } => self.over = true,
             _ => {}
         }
@@ -137,14 +165,15 @@ impl World {
         let own = pick(&self.ours);
         let reported: Vec<StreamId> = self.reported.iter().copied().collect();
         let mut order = None;
-        match what % 18 {
+        match what % 21 {
             0 => self.turn(),
             1..=3 => {
                 if let Some(remote) = &mut self.remote
                     && let Ok(id) = remote.open_raw(&mut self.rx)
                 {
-                    let name = ["/echo/1.0.0", "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"]
-                        [usize::from(a % 4)];
+                    let others = ["/echo/1.0.0", "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"];
+                    let names = others.into_iter().chain(Service::ALL.map(Service::name));
+                    let name = names.cycle().nth(usize::from(a % 9)).unwrap();
                     let mut hello = b"\x13/multistream/1.0.0\n".to_vec();
                     hello.push(u8::try_from(name.len() + 1).unwrap());
                     hello.extend_from_slice(name.as_bytes());
@@ -157,7 +186,7 @@ impl World {
             4..=6 => {
                 let id = self.theirs.get(usize::from(a) % self.theirs.len().max(1)).copied();
                 if let (Some(remote), Some(id)) = (&mut self.remote, id) {
-                    let _ = match what % 18 {
+                    let _ = match what % 21 {
                         4 => remote.write(id, data, &mut self.rx).map(drop).ok(),
                         5 => remote.finish(id, &mut self.rx).ok(),
                         _ if a % 2 == 0 => remote.reset(id, 1, &mut self.rx).ok(),
@@ -212,6 +241,53 @@ impl World {
                 }
             }
             16 => self.now = self.now + Duration::from_millis(1 << (a % 18)),
+            17 => {
+                self.next += 1;
+                let ask = AskNumber(self.next);
+                let (peer, nonce) = (Keypair::from_seed(&Seed::new([3; 32])).peer_id(), 7);
+                let address = "/ip4/192.0.2.3/tcp/1".parse().unwrap();
+                let asks = [
+                    Ask::Reserve,
+                    Ask::Connect { destination: peer },
+                    Ask::Stop { source: peer, limit: Limit::UNLIMITED },
+                    Ask::DialMe { addresses: vec![address] },
+                    Ask::DialBack { nonce },
+                ];
+                self.asks.insert(ask);
+                order = Some(Order::Ask { ask, what: asks[usize::from(a) % asks.len()].clone() });
+            }
+            18 => {
+                let ask = if a % 2 == 0 { self.asks.first() } else { self.asks.last() };
+                if let Some(ask) = ask.copied() {
+                    order = Some(match a % 3 {
+                        0 => Order::Pay { ask },
+                        _ => {
+                            self.asks.remove(&ask);
+                            self.taken_back.insert(ask);
+                            Order::Unask { ask }
+                        }
+                    });
+                }
+            }
+            19 => {
+                if let Some(stream) = pick(&self.asked) {
+                    let limit = Limit::UNLIMITED;
+                    let replies = [
+                        Reply::Connected { limit },
+                        Reply::Accepted,
+                        Reply::Refused { status: Status::PERMISSION_DENIED },
+                        Reply::AskData { index: 0, bytes: 30_000 },
+                        Reply::BackHeard,
+                    ];
+                    let reply = replies[data.len() % replies.len()].clone();
+                    if matches!(reply, Reply::Connected { .. } | Reply::Accepted) && !self.ours.contains(&stream) {
+                        // A host hands it to its driver at once.
+                        self.ours.push(stream);
+                        self.circuits.insert(stream);
+                    }
+                    order = Some(Order::Reply { stream, reply });
+                }
+            }
             // Bytes that no machine of ours would send.
             _ if a == 9 => self.rx.extend_from_slice(data),
             _ => {}
@@ -239,6 +315,7 @@ fuzz_target!(|data: &[u8]| {
     world.drain(true);
     assert!(world.over);
     assert!(world.open.is_empty(), "never answered: {:?}", world.open);
+    assert!(world.asks.is_empty(), "never answered: {:?}", world.asks);
     assert_eq!(world.link.deadline(), Time::NEVER);
     for stream in world.ours {
         while world.link.read(stream, &mut world.tx).is_ok() {}

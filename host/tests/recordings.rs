@@ -1,8 +1,8 @@
 //! Recordings: what is in them, what is not, that they replay, and what becomes of broken ones.
 //!
 //! Each file in `tests/recordings` is replayed and must do the same: a recorded failure becomes a regression test by being put
-//! there. The two that this file makes itself are renewed, after a change of what a host does, by `TIDEWIRE_RECORD=1`; the pictures
-//! of them in `cli/tests/golden` are then to be renewed the same way.
+//! there. Those that this file makes itself are renewed, after a change of what a host does, by `TIDEWIRE_RECORD=1`; the pictures
+//! of the first two in `cli/tests/golden` are then to be renewed the same way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::std_instead_of_alloc)]
 #![allow(clippy::std_instead_of_core)]
 
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidewire_connmgr::dial::{DialFault, DialOptions, GateRule};
-use tidewire_core::{EventMachine, Role, Seed, Time, UnixTime};
+use tidewire_core::{EventMachine, Multiaddr, Role, Seed, Time, UnixTime};
 use tidewire_host::link::{Fault, Report};
 use tidewire_host::record::{Ending, RecordConfig, Replay, ReplayError, Step, Stop, Verdict, What};
 use tidewire_host::{
@@ -22,6 +22,8 @@ use tidewire_host::{
     RequestId, StreamId,
 };
 use tidewire_multistream::Protocols;
+use tidewire_relay::Limit;
+use tidewire_relay::server::{Offer, ServerConfig};
 use tidewire_upgrade::muxer::MuxerKind;
 
 const PAYLOAD: &[u8] = b"we attack at dawn, and nobody but you may know it";
@@ -72,6 +74,42 @@ fn troubles() -> Nodes {
     nodes
 }
 
+/// What one of three nodes records of a relay's day: the first one relays, the second one holds a reservation with it, and is reached
+/// through it by the third one.
+fn relayed(recorded: usize) -> Nodes {
+    let mut nodes = Nodes::recording(3, recorded, &RecordConfig::default(), |node, config| {
+        if node == 0 {
+            let mut server = ServerConfig::default();
+            (server.offer, server.reservation_ttl) = (Offer::Always, seconds(120));
+            server.limit = Limit { duration: Some(seconds(60)), data: Some(64 * 1024) };
+            config.host.relay.server = Some(server);
+        }
+    });
+    nodes.pass(seconds(2));
+    let relay: Multiaddr = format!("{}/p2p/{}/p2p-circuit", address(0), nodes.peer(0)).parse().unwrap();
+    nodes.solos[1].listen(nodes.now, ListenerId(9), &relay).unwrap();
+    nodes.pass(seconds(2));
+    let through = relay.with_peer_id(nodes.peer(1)).unwrap();
+    nodes.connect(2, 1, 1, &[through]);
+    nodes.pass(seconds(2));
+    let (peer, protocols) = (nodes.peer(1), Protocols::from(ECHO));
+    let mut options = OpenOptions::default();
+    options.limited = true;
+    nodes.solos[2].open(nodes.now, OpenId(1), peer, &protocols, options).unwrap();
+    nodes.pass(seconds(1));
+    let (connection, _, stream) = *nodes.opened(2).first().expect("opened");
+    nodes.write(2, connection, stream, PAYLOAD);
+    nodes.pass(seconds(1));
+    assert_eq!(nodes.echoed, PAYLOAD);
+    // The circuit's time is over, the reservation is renewed; then everybody leaves, the relay first.
+    nodes.pass(seconds(180));
+    for node in 0..3 {
+        nodes.solos[node].shutdown(nodes.now);
+        nodes.pass(seconds(2));
+    }
+    nodes
+}
+
 /// As little as there can be of a connection.
 fn short() -> Vec<u8> {
     let mut nodes = Nodes::new(2, &RecordConfig::default(), |_| {});
@@ -90,13 +128,20 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings")
 }
 
-/// Writes the two recordings of this file, if that is asked for.
+/// Writes the recordings of this file, if that is asked for.
 fn renew() {
     if std::env::var_os("TIDEWIRE_RECORD").is_none_or(|value| value != "1") {
         return;
     }
     std::fs::create_dir_all(folder()).unwrap();
-    for (name, made) in [("conversation", conversation().finish()), ("troubles", troubles().killed())] {
+    let relayed = |recorded| relayed(recorded).finish();
+    for (name, made) in [
+        ("conversation", conversation().finish()),
+        ("troubles", troubles().killed()),
+        ("relay", relayed(0)),
+        ("reserved", relayed(1)),
+        ("through-relay", relayed(2)),
+    ] {
         std::fs::write(folder().join(name).with_extension("tidewire"), made).unwrap();
     }
 }
@@ -134,13 +179,30 @@ fn each_recording_in_the_folder_replays_identically() {
         assert!(!steps.is_empty(), "{}", path.display());
         assert!(matches!(ending, Ending::Finished | Ending::Cut { .. }), "{}: {ending}", path.display());
     }
-    assert!(count >= 2, "{count} recordings");
+    assert!(count >= 5, "{count} recordings");
 }
 
 #[test]
 fn the_same_conversation_gives_the_same_recording() {
     assert!(conversation().finish() == conversation().finish());
     assert!(troubles().killed() == troubles().killed());
+    assert!(relayed(0).finish() == relayed(0).finish());
+}
+
+#[test]
+fn a_relays_day_is_in_the_recordings_of_all_three() {
+    for (recorded, what) in [
+        (0, ["Asked", "Spliced", "TimeLimit", "Shutdown"]),
+        (1, ["Answered", "Stop", "CircuitEnded", "Incoming"]),
+        (2, ["Answered", "Connected", "CircuitEnded", "Dialed"]),
+    ] {
+        let file = relayed(recorded).finish();
+        assert!(replayed(&file).0.iter().all(Step::identical), "node {recorded}");
+        let told = told(&file);
+        for word in what {
+            assert!(told.contains(word), "node {recorded}: {word} is not in what it was told");
+        }
+    }
 }
 
 #[test]

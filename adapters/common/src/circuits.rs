@@ -25,6 +25,9 @@ use tidewire_relay::server::CircuitEnd;
 use tidewire_relay::{CircuitId, Limit};
 use tidewire_upgrade::pipeline::Plan;
 
+#[cfg(test)]
+mod tests;
+
 /// What streams of circuits are called: they have no protocol of the application's.
 const CIRCUIT: Protocol = Protocol::from_static("/libp2p/circuit/relay/0.2.0/hop");
 
@@ -96,6 +99,12 @@ impl Works {
         };
         Task { work, hub, _alive: self.alive.clone() }
     }
+
+    /// The same, for a thread that does nothing else. Dropped without being called, what it carries breaks.
+    pub fn blocking(&self, circuit: Circuit) -> impl FnOnce() + Send + use<> {
+        let task = self.task(circuit);
+        || task.block()
+    }
 }
 
 impl Task {
@@ -113,7 +122,7 @@ impl Task {
     }
 
     /// Runs it in this thread until it is over.
-    pub fn block(mut self) {
+    fn block(mut self) {
         let parker = Parker::new();
         let waker = parker.clone().into();
         while let Some(time) = self.poll(&waker) {

@@ -36,8 +36,9 @@ pub(crate) struct Pump {
     backward: Lane,
     /// Through which the host ends it.
     gate: Arc<Gate>,
-    /// When the host was told last of what went.
+    /// When the host was told last of what went, and what.
     told: Time,
+    known: (u64, u64),
     closed: bool,
 }
 
@@ -77,7 +78,7 @@ impl Pump {
         let now = hub.clock().now();
         let splice = Splice::new(limit, now);
         let (forward, backward) = (Lane::default(), Lane::default());
-        Pump { hub, circuit, splice, source, destination, forward, backward, gate, told: now, closed: false }
+        Pump { hub, circuit, splice, source, destination, forward, backward, gate, told: now, known: (0, 0), closed: false }
     }
 
     /// Everything that can be done now. `None`: it is over, and the host was told. Else call again when `waker` was woken, and
@@ -96,10 +97,7 @@ impl Pump {
                 self.end(ended);
                 None
             }
-            None => {
-                self.tell(now);
-                Some(self.splice.deadline())
-            }
+            None => Some(self.tell(now).min(self.splice.deadline())),
         }
     }
 
@@ -128,16 +126,28 @@ impl Pump {
         waker.wake_by_ref();
     }
 
-    fn tell(&mut self, now: Time) {
-        if now.since(self.told) >= TELL {
-            self.told = now;
-            self.say(None);
+    /// Says how many bytes went, if the host doesn't know it and was told nothing for a while. When that will be, if it is to
+    /// come: the last bytes before a pause are told too.
+    fn tell(&mut self, now: Time) -> Time {
+        if self.known == self.bytes() {
+            return Time::NEVER;
         }
+        if now.since(self.told) < TELL {
+            return self.told + TELL;
+        }
+        self.told = now;
+        self.known = self.bytes();
+        self.say(None);
+        Time::NEVER
     }
 
     fn say(&self, end: Option<CircuitEnd>) {
-        let (forward, backward) = (self.splice.bytes(Way::Forward), self.splice.bytes(Way::Backward));
+        let (forward, backward) = self.bytes();
         self.hub.spliced(self.circuit, end, forward, backward);
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        (self.splice.bytes(Way::Forward), self.splice.bytes(Way::Backward))
     }
 
     fn end(&mut self, ended: Ended) {

@@ -65,16 +65,9 @@ impl Main {
                     self.works.hub.dial_failed(dial, DialFault::Local(error.to_string().into()));
                 }
             }
-            Job::Abort { dial } => {
-                if let Some(aborted) = self.dials.get(&dial) {
-                    aborted.store(true, Ordering::Relaxed);
-                }
-            }
-            Job::Circuit(circuit) => {
-                let task = self.works.task(circuit);
-                // Without a thread it is dropped, and that is said.
-                let _ = spawn("circuit", || task.block());
-            }
+            Job::Abort { dial } => self.dials.get(&dial).iter().for_each(|dial| dial.store(true, Ordering::Relaxed)),
+            // Without a thread it is dropped, and that is said.
+            Job::Circuit(circuit) => drop(spawn("circuit", self.works.blocking(circuit))),
             Job::Hurry => self.rounds.hurry(),
             _ => {}
         }

@@ -83,7 +83,10 @@ async fn run_task(mut task: Task) {
     poll_fn(|cx| {
         loop {
             let Some(time) = task.poll(cx.waker()) else { return Poll::Ready(()) };
-            let Some(at) = task.instant(time) else { return Poll::Pending };
+            let Some(at) = task.instant(time) else {
+                timer = None;
+                return Poll::Pending;
+            };
             let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
             // As a connection's timer: moved only when it would fire too late.
             if timer.deadline() > at.into() || timer.is_elapsed() {

@@ -3,7 +3,7 @@
 //! It upgrades, asks who the node is, pings it once over `/ipfs/ping/1.0.0`, and stays; it answers every identify and every
 //! ping of the node.
 
-use super::answers;
+use crate::child;
 use bytes::{Buf, BytesMut};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -56,29 +56,29 @@ struct Client {
 }
 
 /// Connects so many to this address, and answers the bench until it is gone.
-pub(super) fn run(address: &str, count: usize) -> Result<(), String> {
+pub fn run(address: &str, count: usize) -> Result<(), String> {
     let address: Multiaddr = address.parse().map_err(|error| format!("{address}: {error}"))?;
     let (Some(to), Some(peer)) = (address.socket_addr(), address.peer_id()) else {
         return Err(format!("{address} names no socket, or no peer"));
     };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| e.to_string())?;
     runtime.block_on(async {
-        let mut questions = answers::questions();
+        let mut questions = child::questions();
         let tally = Arc::new(Tally::default());
         let routes = Routes::new(&Router::new(), &[], &Config::default().connection);
         let links: Vec<Link> = (0..count).map(|number| link(number, peer, &address, &routes)).collect();
-        answers::say(&json!({}));
+        child::say(&json!({}));
         let mut links = Some(links);
         while let Some(question) = questions.recv().await {
             if question == "go" {
                 let start = Instant::now();
                 connect(links.take().unwrap_or_default(), to, start, &tally).await;
                 let why = tally.why();
-                answers::say(&json!({ "seconds": start.elapsed().as_secs_f64(), "ponged": tally.ponged.load(Relaxed), "why": why }));
+                child::say(&json!({ "seconds": start.elapsed().as_secs_f64(), "ponged": tally.ponged.load(Relaxed), "why": why }));
             } else {
                 let [identified, pinged, ended] =
                     [&tally.identified, &tally.pinged, &tally.ended].map(|count| count.load(Relaxed));
-                answers::say(&json!({ "identified": identified, "pinged": pinged, "ended": ended, "why": tally.why() }));
+                child::say(&json!({ "identified": identified, "pinged": pinged, "ended": ended, "why": tally.why() }));
             }
         }
     });

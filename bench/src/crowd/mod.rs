@@ -5,17 +5,13 @@
 //!         --starts--> clients  each connects, asks who the node is, pings it once, and answers what the node asks
 //!         --asks----> node: before, when all have their pong, and later, when the node has identified and pinged all of them too
 //! ```
-//! The bench starts itself again for both. They are asked line by line over their standard input, and answer with a line of
-//! JSON; when that input ends, however the bench ended, they end too.
+//! The bench starts itself again for both.
 
-mod answers;
 mod clients;
-mod process;
 
-pub use answers::{Standing, answer};
-pub use process::{CHILD, child};
+pub use clients::run as clients;
 
-use process::Process;
+use crate::child::{Process, figure as number, text};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -123,12 +119,4 @@ fn sizes(before: &Value, after: &Value, all: f64) -> Vec<(usize, f64)> {
     };
     let grown = counts(after).into_iter().zip(counts(before)).map(|(after, before)| (after - before) / all);
     grown.enumerate().collect()
-}
-
-fn number(of: &Value, what: &str) -> Result<f64, String> {
-    of[what].as_f64().ok_or_else(|| format!("an answer without {what}: {of}"))
-}
-
-fn text(of: &Value, what: &str) -> Result<String, String> {
-    of[what].as_str().map(str::to_owned).ok_or_else(|| format!("an answer without {what}: {of}"))
 }

@@ -6,5 +6,6 @@ pub mod muxed;
 pub mod negotiate;
 pub mod node;
 pub mod parts;
+pub mod relay;
 pub mod tcp;
 pub mod upgrade;

@@ -38,12 +38,17 @@ fn connection(name: &'static str, _: &Effort) -> Row {
 }
 
 fn stream(name: &'static str, _: &Effort) -> Row {
+    let [ours, rust] = streams();
+    let figures = vec![Figure::held("ours", ours), Figure::held("rust", rust)];
+    Row { name: name.into(), unit: Unit::Time, figures, budgets: vec![Budget::Held(200.0)], note: None }
+}
+
+/// Bytes that an idle stream of ours holds, and one of rust's.
+pub(super) fn streams() -> [f64; 2] {
     let mut pair = rust::muxed::plain();
     let first = pair.open(1);
     let (streams, all) = count(|| pair.open(KEPT));
     drop((first, streams));
     let ends = 2.0 * KEPT as f64;
-    let ours = ours::connection::idle_streams(KEPT) as f64 / ends;
-    let figures = vec![Figure::held("ours", ours), Figure::held("rust", all.live as f64 / ends)];
-    Row { name: name.into(), unit: Unit::Time, figures, budgets: vec![Budget::Held(200.0)], note: None }
+    [ours::connection::idle_streams(KEPT) as f64 / ends, all.live as f64 / ends]
 }

@@ -7,6 +7,7 @@ mod handshake;
 mod idle;
 mod multistream;
 mod opens;
+mod relay;
 mod tcp;
 mod throughput;
 
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Entry> {
     all.extend(tcp::rows());
     all.extend(cores::rows());
     all.extend(crowd::rows());
+    all.extend(relay::rows());
     all.extend(connmgr::rows());
     all
 }

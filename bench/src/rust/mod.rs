@@ -4,5 +4,6 @@ pub mod muxed;
 pub mod negotiate;
 pub mod node;
 pub mod pipe;
+pub mod relay;
 pub mod tcp;
 pub mod upgrade;

@@ -1,6 +1,6 @@
 //! A swarm of rust-libp2p with a crowd of clients, as a process of its own: tokio, TCP, Noise, yamux, identify, ping.
 
-use crate::crowd::{Standing, answer};
+use crate::child::{Standing, answer};
 use futures::StreamExt;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Swarm, SwarmBuilder, identify, noise, ping, tcp, yamux};

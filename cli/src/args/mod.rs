@@ -8,7 +8,9 @@ mod words;
 use crate::help;
 use crate::{replay, trace};
 use address::{Purpose, address};
+pub(crate) use autonat::{AutonatClient, AutonatServer};
 use lexopt::Parser;
+pub(crate) use relays::{Listen, Relay, Reserve, Serving};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,8 +19,6 @@ use tidewire_core::Multiaddr;
 use tidewire_upgrade::connection::Selection;
 use tidewire_upgrade::muxer::MuxerKind;
 use tidewire_upgrade::pipeline::SecurityKind;
-pub(crate) use autonat::{AutonatClient, AutonatServer};
-pub(crate) use relays::{Listen, Relay, Reserve, Serving};
 use words::{Word, bytes, fail, is_help, list, next, number, one_of, seconds, text, unknown, utf8, value};
 
 /// What to do.

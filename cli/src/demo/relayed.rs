@@ -141,7 +141,8 @@ async fn play(relay: &Node, holder: &Node, dialer: &Node, bytes: u64, story: &St
     })
     .await?;
     let reserve_ms = millis(began.elapsed());
-    let circuit = relaying::circuits(holder, relay.peer()).into_iter().next().ok_or("the reservation has no address")?;
+    let circuit =
+        relaying::circuits(holder, relay.peer()).into_iter().next().ok_or("the reservation has no address")?;
 
     story.add(Who::Dialer, format!("wants to reach {} through it", last(holder.peer())));
     let began = Instant::now();

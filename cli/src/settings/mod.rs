@@ -10,6 +10,7 @@
 
 mod of_host;
 mod of_links;
+mod of_reach;
 mod of_relays;
 mod rules;
 mod value;
@@ -71,6 +72,7 @@ pub(crate) fn sections() -> Vec<Section> {
     let mut all = Vec::new();
     of_host::sections(&mut all);
     of_relays::sections(&mut all);
+    of_reach::sections(&mut all);
     of_links::sections(&mut all);
     all
 }
@@ -160,8 +162,8 @@ fn unknown(prefix: &str, name: &str, sections: &[Section]) -> String {
         let last = key.rsplit('.').next().unwrap_or(&key);
         let far = distance(last, name);
         let near = key.rsplit_once('.').map_or("", |(before, _)| before) == prefix;
-        // A third of its letters may be wrong.
-        (far * 3 <= name.len()).then_some((far, !near, key))
+        // A third of its letters may be wrong. One nearby may be so by one letter more than one elsewhere.
+        (far * 3 <= name.len()).then_some((far + if near { 0 } else { 2 }, !near, key))
     });
     match ranked.min() {
         Some((_, _, key)) => format!("there is no {path}; did you mean {key}?"),

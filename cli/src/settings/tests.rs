@@ -2,6 +2,8 @@ use super::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidewire_host::record::RecordConfig;
+use tidewire_relay::autonat::{v1, v2};
+use tidewire_relay::autorelay::AutoRelayConfig;
 use tidewire_relay::server::ServerConfig;
 
 /// Where the fields of each table stand, and what is no setting in it.
@@ -28,6 +30,15 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("host.relay.server.reserve_per_network", "relay/src/rate.rs", "RateConfig"),
     ("host.relay.server.connect_per_peer", "relay/src/rate.rs", "RateConfig"),
     ("host.relay.server.connect_per_network", "relay/src/rate.rs", "RateConfig"),
+    ("host.relay.auto_relay", "relay/src/autorelay/config.rs", "AutoRelayConfig"),
+    ("host.relay.autonat_v1", "relay/src/autonat/v1/client/config.rs", "ClientConfig"),
+    ("host.relay.autonat_v2", "relay/src/autonat/v2/client/config.rs", "ClientConfig"),
+    ("host.relay.autonat_v1_server", "relay/src/autonat/v1/server/config.rs", "ServerConfig"),
+    ("host.relay.autonat_v1_server.rate", "relay/src/rate.rs", "RateConfig"),
+    ("host.relay.autonat_v1_server.peer_rate", "relay/src/rate.rs", "RateConfig"),
+    ("host.relay.autonat_v2_server", "relay/src/autonat/v2/server/config.rs", "ServerConfig"),
+    ("host.relay.autonat_v2_server.rate", "relay/src/rate.rs", "RateConfig"),
+    ("host.relay.autonat_v2_server.peer_rate", "relay/src/rate.rs", "RateConfig"),
     ("record", "host/src/record/recorder.rs", "RecordConfig"),
     ("link", "host/src/link/config.rs", "LinkConfig"),
     ("link.relay", "relay/src/exchange/config.rs", "Config"),
@@ -41,8 +52,9 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("upgrade.connection", "upgrade/src/connection/mod.rs", "Config"),
     ("upgrade.connection.negotiation", "multistream/src/config.rs", "Config"),
 ];
-/// A file of its own behind --psk, what the node itself serves, and a table of all autonomous systems, which is no setting.
-const NO_SETTINGS: [&str; 3] = ["upgrade.psk", "upgrade.connection.router", "asns"];
+/// A file of its own behind --psk, what the node itself serves, a table of all autonomous systems, and what --auto-relay names.
+const NO_SETTINGS: [&str; 4] =
+    ["upgrade.psk", "upgrade.connection.router", "asns", "host.relay.auto_relay.static_relays"];
 
 fn fields(file: &str, name: &str) -> Option<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
@@ -87,14 +99,8 @@ fn every_field_of_every_config_is_in_the_file_and_nothing_else() {
 fn every_struct_whose_name_says_configuration_is_looked_at() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut missing = Vec::new();
-    let folders = [
-        "host/src",
-        "connmgr/src",
-        "relay/src",
-        "upgrade/src/muxer",
-        "upgrade/src/pipeline",
-        "upgrade/src/connection",
-    ];
+    let folders =
+        ["host/src", "connmgr/src", "relay/src", "upgrade/src/muxer", "upgrade/src/pipeline", "upgrade/src/connection"];
     for folder in folders {
         walk(&root.join(folder), &mut |path, source| {
             for line in source.lines().filter_map(|line| line.strip_prefix("pub struct ")) {
@@ -130,7 +136,11 @@ fn what_is_printed_is_read_as_the_same() {
     assert_eq!(print(&read), text);
     let mut expected = default();
     expected.record = Some(RecordConfig::default());
-    expected.host.relay.server = Some(ServerConfig::default());
+    let relay = &mut expected.host.relay;
+    relay.server = Some(ServerConfig::default());
+    relay.auto_relay = Some(AutoRelayConfig::default());
+    relay.autonat_v1_server = Some(v1::ServerConfig::default());
+    relay.autonat_v2_server = Some(v2::ServerConfig::default());
     assert_eq!(format!("{read:?}"), format!("{expected:?}"));
     assert!(text.lines().all(|line| line.chars().count() <= WIDTH + 1 || !line.starts_with('#')));
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tidewire_core::{Multiaddr, Transport};
 use tidewire_host::addresses::{Filter, Loopback};
+use tidewire_relay::autorelay::AnnouncePublic;
 use tidewire_relay::client::{AcceptFrom, VoucherPolicy};
 use tidewire_relay::server::Offer;
 use tidewire_upgrade::connection::Selection;
@@ -150,6 +151,12 @@ const VOUCHERS: &[(&str, VoucherPolicy)] = &[
 const ACCEPTED: &[(&str, AcceptFrom)] =
     &[("held", AcceptFrom::Held), ("anyone", AcceptFrom::Anyone), ("nobody", AcceptFrom::Nobody)];
 
+const PUBLIC: &[(&str, AnnouncePublic)] = &[
+    ("always", AnnouncePublic::Always),
+    ("unless-private", AnnouncePublic::UnlessPrivate),
+    ("verified", AnnouncePublic::Verified),
+];
+
 /// One of a few words.
 macro_rules! named {
     ($($kind:ty: $table:ident),*) => {$(
@@ -164,7 +171,7 @@ macro_rules! named {
         }
     )*};
 }
-named!(Offer: OFFERS, VoucherPolicy: VOUCHERS, AcceptFrom: ACCEPTED);
+named!(Offer: OFFERS, VoucherPolicy: VOUCHERS, AcceptFrom: ACCEPTED, AnnouncePublic: PUBLIC);
 
 const LOOPBACK: &[(&str, Loopback)] =
     &[("never", Loopback::Never), ("alone", Loopback::Alone), ("always", Loopback::Always)];
@@ -216,6 +223,16 @@ const TRANSPORTS: &[(&str, Transport)] = &[
     ("unix", Transport::Unix),
     ("memory", Transport::Memory),
 ];
+
+impl Value for Vec<Transport> {
+    fn show(&self) -> String {
+        show_list(self, |one| name_of(TRANSPORTS, one))
+    }
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        offered(value, TRANSPORTS)
+    }
+}
 
 impl Value for Vec<Filter> {
     fn show(&self) -> String {

@@ -5,6 +5,7 @@ use crate::output::size;
 use tidewire_core::PeerId;
 use tidewire_host::link::AskFault;
 use tidewire_host::{AskNumber, Carry, ConnectionId, RelayCommand, Splice, StreamId};
+use tidewire_relay::autorelay;
 use tidewire_relay::client;
 use tidewire_relay::exchange::{Answer, Ask, Reply, Request};
 use tidewire_relay::server::{self, Asked, CircuitEnd};
@@ -64,10 +65,9 @@ pub(super) fn of_request(connection: ConnectionId, stream: StreamId, request: &R
 
 pub(super) fn of_reply(connection: ConnectionId, stream: StreamId, reply: &Reply) -> (String, String) {
     let (word, rest) = match reply {
-        Reply::Reserved { expire, addresses, limit } => (
-            "reserved",
-            format!("until {} s since 1970, {limit}, reached at {}, ", expire.as_secs(), list(addresses)),
-        ),
+        Reply::Reserved { expire, addresses, limit } => {
+            ("reserved", format!("until {} s since 1970, {limit}, reached at {}, ", expire.as_secs(), list(addresses)))
+        }
         Reply::Connected { limit } => ("connected", format!("{limit}, ")),
         Reply::Accepted => ("accepted", String::new()),
         Reply::Refused { status } => ("refused", format!("{status}, ")),
@@ -113,6 +113,14 @@ pub(super) fn of_command(command: &RelayCommand) -> Words {
         RelayCommand::Accept { stream, allow } => decision("a circuit", *stream, *allow),
         RelayCommand::Decide { stream, allow } => decision("a request", *stream, *allow),
         RelayCommand::Acl(acl) => wish("relay rules", format!("{} rules, else {:?}", acl.rules.len(), acl.otherwise)),
+        RelayCommand::Candidates(all) => {
+            let all: Vec<String> = all.iter().map(|one| short(&one.peer)).collect();
+            wish("relays to choose from", list(&all))
+        }
+        RelayCommand::Advertised { ttl } => {
+            wish("advertised", ttl.map_or_else(|| "for as long as asked".into(), |ttl| format!("for {}", span(ttl))))
+        }
+        RelayCommand::AdvertiseFailed => wish("not advertised", String::new()),
         RelayCommand::Drain { grace } => wish("relay, drain", format!("circuits may go on for {}", span(*grace))),
         other => wish("relay", format!("{other:?}")),
     }
@@ -142,9 +150,7 @@ pub(super) fn of_server(event: &server::Event) -> Words {
             let verb = if *renewed { "renewed" } else { "reserved" };
             about(peer, format!("{} {verb}", short(peer)), format!("until {} s since 1970", expire.as_secs()))
         }
-        E::ReservationEnded { peer, why } => {
-            about(peer, format!("{}: no reservation", short(peer)), why.to_string())
-        }
+        E::ReservationEnded { peer, why } => about(peer, format!("{}: no reservation", short(peer)), why.to_string()),
         E::Refused { peer, asked: what, why } => {
             about(peer, format!("{} gets none", short(peer)), format!("{}: {why}", asked(what)))
         }
@@ -167,6 +173,23 @@ pub(super) fn of_server(event: &server::Event) -> Words {
     }
 }
 
+pub(super) fn of_auto(event: &autorelay::Event) -> Words {
+    use autorelay::Event as E;
+    let nobody = |label: &str| Words::new(Kind::Event, Whom::Nobody, label, "");
+    match event {
+        E::Started => nobody("relays are looked for"),
+        E::Stopped => nobody("no relay is needed"),
+        E::Held { relay } => Words::new(Kind::Event, Whom::Peer(*relay), format!("{} is held", short(relay)), ""),
+        E::Dropped { relay, why, pause } => Words::new(
+            Kind::Event,
+            Whom::Peer(*relay),
+            format!("{} is dropped", short(relay)),
+            format!("{why}, left alone for {}", span(*pause)),
+        ),
+        other => Words::new(Kind::Event, Whom::Nobody, "auto relay", format!("{other:?}")),
+    }
+}
+
 pub(super) fn of_client(event: &client::Event) -> Words {
     use client::Event as E;
     let about =
@@ -179,7 +202,9 @@ pub(super) fn of_client(event: &client::Event) -> Words {
         E::Reserved { relay, ttl, limit } => {
             about(relay, format!("reserved at {}", short(relay)), format!("for {}, circuits have {limit}", span(*ttl)))
         }
-        E::Renewed { relay, ttl } => about(relay, format!("renewed at {}", short(relay)), format!("for {}", span(*ttl))),
+        E::Renewed { relay, ttl } => {
+            about(relay, format!("renewed at {}", short(relay)), format!("for {}", span(*ttl)))
+        }
         E::Refused { relay, why, retry } => {
             about(relay, format!("{} refuses", short(relay)), format!("{why}{}", again(retry)))
         }

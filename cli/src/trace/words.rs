@@ -212,9 +212,12 @@ fn of_order(connection: ConnectionId, order: &Order) -> Words {
         Order::Identify => ("identify".into(), format!("who are you? on {connection}")),
         Order::Push => ("push".into(), "this is who we are now".into()),
         Order::Ask { ask, what } => relays::of_ask(connection, *ask, what),
+        Order::Pay { ask } => (format!("pay for {ask}"), format!("on {connection}")),
         Order::Unask { ask } => (format!("ask {ask} no more"), format!("on {connection}")),
         Order::Reply { stream, reply } => relays::of_reply(connection, *stream, reply),
-        Order::Reset { stream } => (format!("reset stream {stream}"), format!("nobody wants this circuit, on {connection}")),
+        Order::Reset { stream } => {
+            (format!("reset stream {stream}"), format!("nobody wants this circuit, on {connection}"))
+        }
         Order::Ping => ("ping".into(), format!("on {connection}")),
         Order::Close { reason } => (format!("close {connection}"), reason.to_string()),
         other => ("order".into(), format!("{other:?}")),
@@ -318,12 +321,14 @@ fn of_event(event: &Event) -> Words {
         Event::OpenFailed { open, peer, why } => about(peer, format!("{open} failed"), why.to_string()),
         Event::Announced { addresses } => nobody("announced", list(addresses)),
         Event::Relay(event) => relays::of_server(event),
+        Event::AutoRelay(event) => relays::of_auto(event),
+        Event::RelaysWanted { count } => nobody("relays wanted", format!("there is room for {count}")),
+        Event::Advertise { key, ttl } => nobody("advertise", format!("{key} for {}", span(*ttl))),
+        Event::Withdraw { key } => nobody("advertise no more", key.to_string()),
         Event::RelayClient(event) => relays::of_client(event),
-        Event::CircuitAsks { relay, source, limit, .. } => about(
-            source,
-            format!("may {} come?", short(source)),
-            format!("through {}, {limit}", short(relay)),
-        ),
+        Event::CircuitAsks { relay, source, limit, .. } => {
+            about(source, format!("may {} come?", short(source)), format!("through {}, {limit}", short(relay)))
+        }
         Event::RelayAsks { peer, asked, .. } => about(peer, format!("may {}?", short(peer)), relays::asked(asked)),
         Event::NatStatus(status) => nobody("NAT", format!("{status:?}").to_lowercase()),
         other => nobody("event", format!("{other:?}")),

@@ -72,16 +72,18 @@ impl Listening {
         let (give, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| give.send(line)));
+        let mut listening = Listening { child, address: String::new(), lines };
         let began = Instant::now();
-        while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+        while let Ok(line) = listening.lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
             let line: Value = serde_json::from_str(&line).unwrap();
-            if let Some(address) = line[key].as_str().map(str::to_owned) {
-                return (Listening { child, address, lines }, line);
+            if let Some(address) = line[key].as_str() {
+                address.clone_into(&mut listening.address);
+                return (listening, line);
             }
         }
         let mut error = String::new();
-        child.kill().unwrap();
-        child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        listening.child.kill().unwrap();
+        listening.child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
         panic!("{words:?} does not say {key}: {error}");
     }
 

@@ -73,7 +73,7 @@ impl Host {
         local: Multiaddr,
         remote: Multiaddr,
     ) -> Result<(), Misuse> {
-        if self.connections.contains_key(&connection) {
+        if self.connections.contains_key(&connection) || self.relaying.probes(connection) {
             return Err(Misuse::ConnectionExists(connection));
         }
         self.manager.handle(self.now, connmgr::Input::Incoming { connection, remote: &remote })?;
@@ -114,8 +114,7 @@ impl Host {
 
     pub(super) fn dial_failed(&mut self, dial: DialId, fault: DialFault) -> Result<(), Misuse> {
         if Probes::is_one(dial) {
-            self.probe_failed(dial);
-            return Ok(());
+            return self.probe_failed(dial);
         }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
             return Err(Misuse::UnknownDial(dial));
@@ -316,12 +315,12 @@ impl Host {
                 return self.fail_undialed(peer);
             }
             connmgr::Event::Dialed { request, .. }
-                if self.opening_dialed(*request) || self.relay_connected(*request) =>
+                if self.relay_connected(*request) || self.opening_dialed(*request) =>
             {
                 return;
             }
             connmgr::Event::DialFailed { request, report, .. }
-                if self.opening_dial_failed(*request, report) || self.relay_unreachable(*request, report) =>
+                if self.relay_unreachable(*request, report) || self.opening_dial_failed(*request, report) =>
             {
                 return;
             }

@@ -59,6 +59,9 @@ pub enum Misuse {
     /// We are no relay: `relay.server` of the configuration makes us one.
     #[error("this node is no relay: `relay.server` of its configuration makes it one")]
     NoRelay,
+    /// We look for no relays: `relay.auto_relay` of the configuration makes us.
+    #[error("this node looks for no relays: `relay.auto_relay` of its configuration makes it")]
+    NoAutoRelay,
     /// What the relay says of it.
     #[error("{0}")]
     Relay(smol_str::SmolStr),

@@ -186,11 +186,11 @@ impl Host {
     }
 
     pub(super) fn listen(&mut self, listener: ListenerId, address: Multiaddr) -> Result<(), Misuse> {
-        if self.reach.listeners.contains_key(&listener) {
+        if self.reach.listeners.contains_key(&listener) || self.is_circuit_listener(listener) {
             return Err(Misuse::ListenerExists(listener));
         }
-        let limit = self.config.max_listeners;
-        if u32::try_from(self.reach.listeners.len()).unwrap_or(u32::MAX) >= limit {
+        let (limit, listeners) = (self.config.max_listeners, self.reach.listeners.len() + self.circuit_listeners());
+        if u32::try_from(listeners).unwrap_or(u32::MAX) >= limit {
             return Err(Misuse::TooMany { what: "listeners", limit });
         }
         if self.shut_down {

@@ -7,6 +7,7 @@
 
 mod autorelay;
 mod bad;
+mod circuits;
 mod crowd;
 mod descriptors;
 mod determinism;

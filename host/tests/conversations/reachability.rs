@@ -1,12 +1,16 @@
 //! AutoNAT: nodes that ask others whether they can be reached, and nodes that answer.
 
-use crate::town::{at, connect, millis, node, of, peer, secs, tell};
-use tidewire_core::Multiaddr;
+use crate::relays;
+use crate::town::{at, connect, millis, node, node_at, of, peer, secs, tell};
+use std::cell::Cell;
+use std::rc::Rc;
+use tidewire_core::{Multiaddr, Time};
 use tidewire_host::addresses::{NatStatus, Reachability};
 use tidewire_host::solo::SoloConfig;
 use tidewire_host::{Event, Input};
+use tidewire_relay::RateConfig;
 use tidewire_relay::autonat::{v1, v2};
-use tidewire_sim::{HostId, Link, World, check, ipv4};
+use tidewire_sim::{HostId, Link, Middlebox, Packet, World, check, ipv4};
 
 /// How servers are set up.
 #[derive(Clone, Copy)]
@@ -24,6 +28,15 @@ fn serves(config: &mut SoloConfig, version: Version) {
 
 /// Nodes 1 to `servers` answer, the last one asks.
 fn town(world: &mut World, servers: u32, version: Version) -> (HostId, Vec<HostId>) {
+    town_with(world, servers, version, |_| {})
+}
+
+fn town_with(
+    world: &mut World,
+    servers: u32,
+    version: Version,
+    configure: impl FnOnce(&mut SoloConfig),
+) -> (HostId, Vec<HostId>) {
     world.default_link(Link::new(millis(20)));
     let mut all = Vec::new();
     for n in 1..=servers {
@@ -31,7 +44,7 @@ fn town(world: &mut World, servers: u32, version: Version) -> (HostId, Vec<HostI
         all.push(world.add(node, [ipv4(n)]));
     }
     let asks = servers + 1;
-    let node = node(world, asks, |_| {});
+    let node = node(world, asks, configure);
     let id = world.add(node, [ipv4(asks)]);
     world.run_for(secs(2)).unwrap();
     (id, all)
@@ -121,6 +134,116 @@ fn who_listens_nowhere_that_leads_to_it_learns_that_it_is_private() {
         });
         world.run_for(secs(1200))?;
         assert_eq!(status(world, id).last(), Some(&NatStatus::Private), "{:?}", status(world, id));
+        Ok(())
+    });
+}
+
+/// Sees every packet on its way to a host.
+struct Counter(Rc<Cell<u64>>);
+
+impl Middlebox for Counter {
+    fn outbound(&mut self, _: Time, packet: Packet) -> Option<Packet> {
+        Some(packet)
+    }
+
+    fn inbound(&mut self, _: Time, packet: Packet) -> Option<Packet> {
+        self.0.set(self.0.get() + 1);
+        Some(packet)
+    }
+}
+
+/// Five servers, one that asks them about an address of somebody else, and that one, with the packets that it gets.
+fn third_party(world: &mut World, max_cost: u64) -> (Vec<HostId>, Rc<Cell<u64>>) {
+    let (id, servers) = town_with(world, 5, Version::V2, |config| {
+        config.host.relay.autonat_v2.as_mut().unwrap().max_cost = max_cost;
+    });
+    let bystander = node(world, 9, |_| {});
+    let bystander = world.add(bystander, [ipv4(9)]);
+    let packets = Rc::new(Cell::new(0));
+    world.middlebox(bystander, Counter(packets.clone()));
+    tell(world, id, |node, now| node.solo.tell_host(now, Input::AddExternal { address: at(9) }).unwrap());
+    for n in 1..=5 {
+        connect(world, id, n);
+    }
+    (servers, packets)
+}
+
+fn counters(world: &World, servers: &[HostId]) -> v2::ServerCounters {
+    let mut all = v2::ServerCounters::default();
+    for id in servers {
+        let of = of(world, *id).solo.host().autonat_v2_server().unwrap().counters();
+        (all.admitted, all.rejected) = (all.admitted + of.admitted, all.rejected + of.rejected);
+        (all.dials, all.charged, all.paid) = (all.dials + of.dials, all.charged + of.charged, all.paid + of.paid);
+    }
+    all
+}
+
+#[test]
+fn no_server_sends_a_packet_to_a_third_party_for_nothing() {
+    check(0..2, |world| {
+        let (servers, packets) = third_party(world, 0);
+        world.run_for(secs(300))?;
+        let all = counters(world, &servers);
+        assert!(all.charged > 0, "{all:?}");
+        assert_eq!((all.paid, packets.get()), (0, 0), "{all:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn who_pays_for_a_third_party_sends_far_more_than_that_one_gets() {
+    check(0..2, |world| {
+        let (servers, packets) = third_party(world, 100_000);
+        world.run_for(secs(300))?;
+        let all = counters(world, &servers);
+        // A handshake that fails, for each payment: less than twenty packets.
+        assert!(packets.get() > 0 && all.paid >= all.charged * 30_000, "{} packets, {all:?}", packets.get());
+        assert!(packets.get() * 1_500 < all.paid, "{} packets, {all:?}", packets.get());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_that_is_flooded_answers_as_many_as_it_may() {
+    check(0..2, |world| {
+        world.default_link(Link::new(millis(20)));
+        let server = node(world, 1, |config| {
+            let mut server = v2::ServerConfig::default();
+            server.rate = RateConfig::per(4, secs(3600));
+            config.host.relay.autonat_v2_server = Some(server);
+        });
+        let server = world.add(server, [ipv4(1)]);
+        let mut others = Vec::new();
+        for n in 2..=9 {
+            let node = node(world, n, |_| {});
+            others.push(world.add(node, [ipv4(n)]));
+        }
+        world.run_for(secs(2))?;
+        for id in &others {
+            tell(world, *id, |node, now| node.connect(now, 1, peer(1), &[at(1)]));
+        }
+        world.run_for(secs(60))?;
+        let all = counters(world, &[server]);
+        assert_eq!((all.admitted, all.dials), (4, 4), "{all:?}");
+        assert!(all.rejected >= 4, "{all:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn who_is_connected_through_a_relay_only_asks_nobody_whether_it_can_be_reached() {
+    check(0..2, |world| {
+        let hosts @ [_, holder, dialer] = relays::relayed(world, |_| {});
+        let again = node_at(world, 3, |config| serves(config, Version::V2), &[at(3)]);
+        world.exit(dialer);
+        world.start(dialer, again);
+        relays::listen_at_relay(world, holder);
+        relays::through(world, hosts);
+        world.run_for(secs(120))?;
+        assert!(of(world, holder).solo.host().identity(&peer(3)).is_some());
+        let all = counters(world, &[dialer]);
+        assert_eq!((all.admitted, all.rejected), (0, 0), "{all:?}");
+        assert_eq!(status(world, holder), []);
         Ok(())
     });
 }

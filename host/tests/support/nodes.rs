@@ -33,6 +33,7 @@ pub(crate) struct Nodes {
     pub(crate) events: Vec<Vec<SoloEvent>>,
     /// What each echoed stream got back at the node that asked.
     pub(crate) echoed: Vec<u8>,
+    recorded: usize,
     recording: BytesMut,
     listening: Vec<Option<Multiaddr>>,
     /// Which connection a socket is at each of its ends.
@@ -61,12 +62,22 @@ pub(crate) fn seed(node: usize) -> Seed {
 impl Nodes {
     /// So many nodes, all of which listen. The first one is recorded.
     pub(crate) fn new(count: usize, record: &RecordConfig, configure: impl Fn(&mut SoloConfig)) -> Self {
+        Nodes::recording(count, 0, record, |_, config| configure(config))
+    }
+
+    /// So many nodes, each with its number's configuration. One of them is recorded.
+    pub(crate) fn recording(
+        count: usize,
+        recorded: usize,
+        record: &RecordConfig,
+        configure: impl Fn(usize, &mut SoloConfig),
+    ) -> Self {
         let epoch = UnixTime::from_secs(1_800_000_000);
         let solos = (0..count).map(|node| {
             let mut config = SoloConfig::default();
             config.host.agent = "test/1".into();
-            configure(&mut config);
-            if node == 0 {
+            configure(node, &mut config);
+            if node == recorded {
                 Solo::recorded(config, keypair(node), &seed(node), epoch, record.clone()).unwrap()
             } else {
                 Solo::new(config, keypair(node), &seed(node), epoch).unwrap()
@@ -77,6 +88,7 @@ impl Nodes {
             solos: solos.collect(),
             events: vec![Vec::new(); count],
             echoed: Vec::new(),
+            recorded,
             recording: BytesMut::new(),
             listening: vec![None; count],
             sockets: Vec::new(),
@@ -167,10 +179,10 @@ impl Nodes {
         self.now = end;
     }
 
-    /// The recording of the first node, finished.
+    /// The recording, finished.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.settle();
-        if let Some(recorder) = self.solos[0].recorder() {
+        if let Some(recorder) = self.solos[self.recorded].recorder() {
             recorder.finish();
             self.recording.unsplit(recorder.bytes().split());
         }
@@ -193,7 +205,7 @@ impl Nodes {
                 }
             }
         }
-        if let Some(recorder) = self.solos[0].recorder() {
+        if let Some(recorder) = self.solos[self.recorded].recorder() {
             self.recording.extend_from_slice(&recorder.bytes().split());
         }
     }

@@ -3,7 +3,7 @@
 use super::{Holder, Part, named};
 use crate::addresses::{NatStatus, Reachability as Dialed};
 use crate::identify::Identity;
-use crate::machine::Host;
+use crate::machine::{Host, Misuse};
 use crate::{Config, ConnectionId, Event};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -34,6 +34,15 @@ impl Host {
         if let Some(auto) = &mut self.relaying.auto {
             let _ = auto.handle(now, input);
         }
+    }
+
+    /// A word of the application's. An answer to what is not asked any more is of no matter.
+    pub(super) fn auto_command(&mut self, input: Input<'_>) -> Result<(), Misuse> {
+        if self.relaying.auto.is_none() {
+            return Err(Misuse::NoAutoRelay);
+        }
+        self.tell_auto(input);
+        Ok(())
     }
 
     pub(super) fn drain_auto(&mut self) -> bool {

@@ -25,6 +25,8 @@ pub(super) struct End {
     pub(super) limit: Limit,
     /// The connection that is made of it.
     pub(super) upper: Option<ConnectionId>,
+    /// The dial that it fulfils, until it is a connection.
+    dial: Option<DialId>,
 }
 
 impl Circuits {
@@ -33,7 +35,7 @@ impl Circuits {
         if let Some(dial) = dial {
             self.dials.insert(dial, stream);
         }
-        self.all.insert(stream, End { limit, upper: None });
+        self.all.insert(stream, End { limit, upper: None, dial });
     }
 
     /// A connection is made of it. False: there is no such circuit.
@@ -72,6 +74,10 @@ impl Circuits {
         if let Some(upper) = end.upper {
             self.uppers.remove(&upper);
         }
+        // The driver may have dropped the dial, or be about to say that it failed.
+        if let Some(dial) = end.dial {
+            self.dials.remove(&dial);
+        }
         Some(end)
     }
 
@@ -86,7 +92,10 @@ impl Circuits {
     }
 
     pub(super) fn memory_used(&self) -> usize {
+        let dialing = self.dialing.values().map(|address| size_of::<(DialId, Multiaddr)>() + address.memory_used());
         self.all.len() * (size_of::<(StreamKey, End)>() + size_of::<(ConnectionId, StreamKey)>())
+            + self.dials.len() * size_of::<(DialId, StreamKey)>()
+            + dialing.sum::<usize>()
     }
 }
 

@@ -1,15 +1,15 @@
 //! Others relay for us: reservations, and circuits through relays.
 
-use super::{Holder, Part, connection_of, key, named, stream_of};
-use crate::link::{AskFault, OpenFault, Order};
+use super::{Holder, Part, Relaying, connection_of, key, named, stream_of};
+use crate::link::{AskFault, OpenFault};
 use crate::machine::{Host, Misuse};
 use crate::{Action, Carry, ConnectionId, DialId, Event, ListenerId, RequestId, StreamId};
 use alloc::boxed::Box;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use smol_str::{SmolStr, ToSmolStr};
 use tidewire_connmgr as connmgr;
-use tidewire_connmgr::dial::{DialFault, DialOptions, DialReport};
+use tidewire_connmgr::dial::{DialFault, DialOptions, DialReport, Outcome};
 use tidewire_core::{Component, EventMachine, Multiaddr, PeerId};
 use tidewire_relay::autorelay;
 use tidewire_relay::client::{self, Client, Ending, Input};
@@ -25,9 +25,9 @@ impl Host {
         &self.relaying.client
     }
 
-    /// News that crossed on the way are of no matter to it.
-    pub(super) fn tell_client(&mut self, input: Input<'_>) {
-        let _ = self.relaying.client.handle(self.now, input);
+    /// News that crossed on the way are of no matter to it. Whether it took it in.
+    pub(super) fn tell_client(&mut self, input: Input<'_>) -> bool {
+        self.relaying.client.handle(self.now, input).is_ok()
     }
 
     pub(super) fn on_client(&mut self, action: client::Action) {
@@ -54,7 +54,7 @@ impl Host {
             client::Action::AskAccept { stream, relay, source, limit } => {
                 self.tell(Event::CircuitAsks { stream, relay, source, limit });
             }
-            client::Action::Circuits(addresses) => self.circuits_changed(&addresses),
+            client::Action::Circuits(addresses) => self.circuits_changed(addresses),
             client::Action::Keep { peer } => self.manage(connmgr::Input::Protect { peer, reason: KEPT }),
             client::Action::Release { peer } => self.manage(connmgr::Input::Unprotect { peer, reason: KEPT }),
             client::Action::Event(event) => self.tell(Event::RelayClient(event)),
@@ -81,7 +81,7 @@ impl Host {
         let Some((part, peer)) = self.relaying.requests.remove(&request) else { return false };
         match part {
             Part::Auto => self.tell_auto(autorelay::Input::ConnectFailed { peer }),
-            _ => self.tell_client(Input::ConnectFailed { relay: peer, why: &report.to_string() }),
+            _ => drop(self.tell_client(Input::ConnectFailed { relay: peer, why: &reason(report) })),
         }
         true
     }
@@ -132,9 +132,7 @@ impl Host {
             self.manage(connmgr::Input::DialFailed { dial, fault: DialFault::Transport(why) });
         }
         let (connection, stream) = stream_of(over);
-        let Some((dial, remote)) = first else {
-            return self.act(Action::Order { connection, order: Order::Reset { stream } });
-        };
+        let Some((dial, remote)) = first else { return self.reset_stream(over) };
         let local = self.circuit_end(connection, relay, None);
         self.relaying.circuits.insert(over, limit, Some(dial));
         let carry = Carry { over: (connection, stream), dial: Some((dial, destination)), local, remote };
@@ -175,7 +173,7 @@ impl Host {
         let text;
         let input = match (answer, stream) {
             (Ok(answer), Some(stream)) => Input::Answered { ask, stream, answer },
-            (Ok(_), None) => return,
+            (Ok(_), None) => Input::AskFailed { ask, fault: client::AskFault::Failed("it came on no stream") },
             (Err(fault), _) => {
                 let fault = match &**fault {
                     AskFault::Open(OpenFault::Unsupported) => client::AskFault::Unsupported,
@@ -187,12 +185,11 @@ impl Host {
                 Input::AskFailed { ask, fault }
             }
         };
-        let taken = self.relaying.client.handle(self.now, input).is_ok();
+        let taken = self.tell_client(input);
         if let (false, Ok(answer), Some(stream)) = (taken, answer, stream)
             && matches!(**answer, Answer::Connected { .. })
         {
-            let (connection, stream) = stream_of(stream);
-            self.act(Action::Order { connection, order: Order::Reset { stream } });
+            self.reset_stream(stream);
         }
     }
 
@@ -210,27 +207,36 @@ impl Host {
     }
 
     /// Our addresses through relays changed.
-    fn circuits_changed(&mut self, addresses: &[Multiaddr]) {
-        let listens: Vec<(ListenerId, PeerId)> =
-            self.relaying.listens.iter().map(|(listener, listen)| (*listener, listen.relay)).collect();
-        for (listener, relay) in listens {
-            let now: Vec<Multiaddr> =
-                addresses.iter().filter(|address| address.relay_peer_id() == Some(relay)).cloned().collect();
-            let Some(listen) = self.relaying.listens.get_mut(&listener) else { continue };
-            let before = core::mem::replace(&mut listen.addresses, now.clone());
-            for address in before.iter().filter(|address| !now.contains(address)).cloned() {
-                self.tell(Event::NotListening { listener, address });
-            }
-            for address in now.into_iter().filter(|address| !before.contains(address)) {
-                self.tell(Event::Listening { listener, address });
-            }
-        }
+    fn circuits_changed(&mut self, addresses: Vec<Multiaddr>) {
         // Announced without our id, as listeners' addresses are.
         self.reach.set_relayed(self.now, addresses.iter().map(Multiaddr::without_peer_id).collect());
+        self.relaying.reached_at = addresses;
+        let listeners: Vec<ListenerId> = self.relaying.listens.keys().copied().collect();
+        for listener in listeners {
+            self.listen_at_relay(listener);
+        }
+    }
+
+    /// Tells where a listener at a relay listens now.
+    fn listen_at_relay(&mut self, listener: ListenerId) {
+        let Relaying { listens, reached_at, .. } = &mut self.relaying;
+        let Some(listen) = listens.get_mut(&listener) else { return };
+        let through = |address: &&Multiaddr| address.relay_peer_id() == Some(listen.relay);
+        let now: Vec<Multiaddr> = reached_at.iter().filter(through).cloned().collect();
+        let before = core::mem::replace(&mut listen.addresses, now.clone());
+        for address in before.iter().filter(|address| !now.contains(address)).cloned() {
+            self.tell(Event::NotListening { listener, address });
+        }
+        for address in now.into_iter().filter(|address| !before.contains(address)) {
+            self.tell(Event::Listening { listener, address });
+        }
     }
 
     /// Wants a reservation, for one reason more.
     pub(super) fn hold(&mut self, relay: PeerId, addresses: &[Multiaddr], holder: Holder) -> Result<(), Misuse> {
+        if self.shut_down {
+            return Err(Misuse::Relay(SmolStr::new_static("we are shutting down: nothing is reserved any more")));
+        }
         self.relaying
             .client
             .handle(self.now, Input::Hold { relay, addresses })
@@ -260,13 +266,24 @@ impl Host {
                 let addresses: &[Multiaddr] = if at.is_empty() { &[] } else { core::slice::from_ref(&at) };
                 self.relaying.listens.insert(listener, super::Listen { relay, addresses: Vec::new() });
                 match self.hold(relay, addresses, Holder::Listener(listener)) {
-                    Ok(()) => return,
+                    // Others may have the reservation already.
+                    Ok(()) => return self.listen_at_relay(listener),
                     Err(misuse) => misuse.to_smolstr(),
                 }
             }
         };
         self.relaying.listens.remove(&listener);
         self.tell(Event::ListenerClosed { listener, why });
+    }
+
+    /// Whether a listener listens at a relay.
+    pub(in crate::machine) fn is_circuit_listener(&self, listener: ListenerId) -> bool {
+        self.relaying.listens.contains_key(&listener)
+    }
+
+    /// How many listeners listen at relays.
+    pub(in crate::machine) fn circuit_listeners(&self) -> usize {
+        self.relaying.listens.len()
     }
 
     /// Listens at a relay no more. False: this listener is none of these.
@@ -291,4 +308,10 @@ impl Host {
         let (connection, relayed) = (named(connection), remote.is_relayed());
         self.tell_client(Input::Connected { connection, peer, remote, relayed, dialed });
     }
+}
+
+/// Why a dial failed, in a line: of the first address that did, if any was dialed.
+fn reason(report: &DialReport) -> String {
+    let failed = report.addresses.iter().find(|address| matches!(address.outcome, Outcome::Failed(_)));
+    failed.map_or_else(|| report.why.to_string(), |it| alloc::format!("{}: {}", it.address.without_peer_id(), it.outcome))
 }

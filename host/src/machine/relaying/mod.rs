@@ -15,13 +15,14 @@ mod probes;
 mod server;
 
 use super::Host;
-use crate::link::{AskFault, Order};
+use crate::link::{AskFault, OpenFault, Order};
 use crate::{Action, AskNumber, Config, ConnectionId, Direction, ListenerId, RequestId, StreamId};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use circuits::Circuits;
 use nat::Nat;
+use core::time::Duration;
 pub(super) use probes::Probes;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
 use tidewire_relay::autorelay::AutoRelay;
@@ -73,6 +74,8 @@ pub(super) struct Relaying {
     auto: Option<Box<AutoRelay>>,
     holders: BTreeSet<(PeerId, Holder)>,
     listens: BTreeMap<ListenerId, Listen>,
+    /// Our addresses through relays.
+    reached_at: Vec<Multiaddr>,
     circuits: Circuits,
     nat: Nat,
     probes: Probes,
@@ -88,6 +91,7 @@ struct Asks {
     next: u64,
     all: BTreeMap<AskNumber, (ConnectionId, Part, AskId)>,
     by_part: BTreeMap<(Part, AskId), AskNumber>,
+    by_connection: BTreeSet<(ConnectionId, AskNumber)>,
 }
 
 impl Asks {
@@ -96,13 +100,31 @@ impl Asks {
         self.next = self.next.saturating_add(1);
         self.all.insert(ask, (connection, part, id));
         self.by_part.insert((part, id), ask);
+        self.by_connection.insert((connection, ask));
         ask
     }
 
     fn remove(&mut self, ask: AskNumber) -> Option<(ConnectionId, Part, AskId)> {
         let entry = self.all.remove(&ask)?;
         self.by_part.remove(&(entry.1, entry.2));
+        self.by_connection.remove(&(entry.0, ask));
         Some(entry)
+    }
+
+    fn of_part(&self, part: Part, id: AskId) -> Option<AskNumber> {
+        self.by_part.get(&(part, id)).copied()
+    }
+
+    /// Forgets what was asked on a connection.
+    fn ended(&mut self, connection: ConnectionId) -> Vec<(Part, AskId)> {
+        let range = (connection, AskNumber(0))..=(connection, AskNumber(u64::MAX));
+        let asks: Vec<AskNumber> = self.by_connection.range(range).map(|(_, ask)| *ask).collect();
+        asks.into_iter().filter_map(|ask| self.remove(ask)).map(|(_, part, id)| (part, id)).collect()
+    }
+
+    fn memory_used(&self) -> usize {
+        // Each stands in three indexes.
+        self.all.len() * 3 * size_of::<(AskNumber, ConnectionId, Part, AskId)>()
     }
 }
 
@@ -126,6 +148,7 @@ impl Relaying {
             auto: auto::autorelay(config, local, seed),
             holders: BTreeSet::new(),
             listens: BTreeMap::new(),
+            reached_at: Vec::new(),
             circuits: Circuits::default(),
             nat,
             probes: Probes::default(),
@@ -161,9 +184,19 @@ impl Relaying {
             + self.probes.memory_used()
             + self.auto.as_ref().map_or(0, |auto| size_of::<AutoRelay>() + auto.memory_used())
             + self.circuits.memory_used()
-            + self.asks.all.len() * (size_of::<(AskNumber, ConnectionId, Part, AskId)>() * 2)
+            + self.asks.memory_used()
             + self.asked.len() * size_of::<StreamKey>()
+            + self.requests.len() * size_of::<(RequestId, Part, PeerId)>()
+            + self.holders.len() * size_of::<(PeerId, Holder)>()
+            + self.listens.values().map(|it| size_of::<(ListenerId, Listen)>() + addresses(&it.addresses)).sum::<usize>()
+            + addresses(&self.reached_at)
+            + self.services.capacity() * size_of::<Service>()
     }
+}
+
+/// Bytes of a list of addresses.
+fn addresses(list: &Vec<Multiaddr>) -> usize {
+    list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
 }
 
 /// A connection as the relay's machines name it.
@@ -221,6 +254,22 @@ impl Host {
         any
     }
 
+    /// Gives back what is held, and ends what is relayed and probed: the connections are closed right after this.
+    pub(super) fn relaying_shutdown(&mut self) {
+        // Who can be reached wants no relays.
+        self.tell_auto(relay::autorelay::Input::Reachability(relay::autonat::Reachability::Public));
+        let listeners: Vec<ListenerId> = self.relaying.listens.keys().copied().collect();
+        for listener in listeners {
+            self.unlisten_circuit(listener);
+        }
+        for (relay, holder) in self.relaying.holders.clone() {
+            let _ = self.unhold(relay, holder);
+        }
+        self.tell_server(relay::server::Input::Drain { grace: Duration::ZERO });
+        self.end_probes();
+        while self.drain_relaying() {}
+    }
+
     /// The machine's network changed.
     pub(super) fn relaying_network_changed(&mut self) {
         self.tell_client(relay::client::Input::NetworkChanged);
@@ -253,31 +302,43 @@ impl Host {
         let streams: Vec<StreamKey> = self.relaying.asked.range(of_connection).copied().collect();
         for stream in streams {
             self.relaying.asked.remove(&stream);
+            self.nat_gone(stream);
         }
+        let unanswered = self.relaying.asks.ended(connection);
         self.relaying.circuits.closed(connection);
         self.tell_server(relay::server::Input::Disconnected { connection: named(connection) });
         self.tell_client(relay::client::Input::Disconnected { connection: named(connection) });
         self.nat_closed(connection);
         self.tell_auto(relay::autorelay::Input::Disconnected { connection: named(connection) });
+        // They know it by now, but for AutoNAT's clients.
+        for (part, id) in unanswered {
+            if let Part::NatV1 | Part::NatV2 = part {
+                self.nat_answered(part, id, &Err(Box::new(AskFault::Open(OpenFault::ConnectionEnded))));
+            }
+        }
     }
 
     /// A remote asks something.
     pub(super) fn asked(&mut self, connection: ConnectionId, stream: StreamId, request: Request) {
         let key = key(connection, stream);
         self.relaying.asked.insert(key);
-        match request {
+        let taken = match request {
             Request::Reserve => {
                 // The holder is told where we are now.
                 self.refresh();
-                self.tell_server(relay::server::Input::Reserve { stream: key });
+                self.tell_server(relay::server::Input::Reserve { stream: key })
             }
             Request::Connect { destination } => {
-                self.tell_server(relay::server::Input::Connect { stream: key, destination });
+                self.tell_server(relay::server::Input::Connect { stream: key, destination })
             }
             Request::Stop { source, limit } => {
-                self.tell_client(relay::client::Input::StopRequested { stream: key, source, limit });
+                self.tell_client(relay::client::Input::StopRequested { stream: key, source, limit })
             }
             other => self.nat_asked(connection, key, &other),
+        };
+        if !taken {
+            // Nobody answers it: we no longer serve that, or never did, or know as many connections as may be.
+            self.reset_stream(key);
         }
     }
 
@@ -299,7 +360,7 @@ impl Host {
 
     /// Pays what an answer asked for.
     fn pay(&mut self, part: Part, id: AskId) {
-        if let Some(ask) = self.relaying.asks.by_part.get(&(part, id)).copied()
+        if let Some(ask) = self.relaying.asks.of_part(part, id)
             && let Some((connection, ..)) = self.relaying.asks.all.get(&ask).copied()
         {
             self.act(Action::Order { connection, order: Order::Pay { ask } });
@@ -317,7 +378,7 @@ impl Host {
 
     /// Nobody waits for the answer any more.
     fn unask(&mut self, part: Part, id: AskId) {
-        if let Some(ask) = self.relaying.asks.by_part.get(&(part, id)).copied()
+        if let Some(ask) = self.relaying.asks.of_part(part, id)
             && let Some((connection, ..)) = self.relaying.asks.remove(ask)
         {
             self.act(Action::Order { connection, order: Order::Unask { ask } });
@@ -334,9 +395,18 @@ impl Host {
     ) {
         // After this one another may come.
         let last = !matches!(answer.as_deref(), Ok(Answer::CostAsked { .. }));
-        let known = if last { self.relaying.asks.remove(ask) } else { self.relaying.asks.all.get(&ask).copied() };
-        let Some((on, part, id)) = known.filter(|(on, ..)| *on == connection) else { return };
-        let stream = stream.map(|stream| key(on, stream));
+        let stream = stream.map(|stream| key(connection, stream));
+        let known = self.relaying.asks.all.get(&ask).copied().filter(|(on, ..)| *on == connection);
+        let Some((_, part, id)) = known else {
+            // It crossed the news that nobody waits for it; if it is a circuit, nobody knows of that but the link.
+            if let (Some(stream), Ok(Answer::Connected { .. } | Answer::Accepted)) = (stream, answer.as_deref()) {
+                self.reset_stream(stream);
+            }
+            return;
+        };
+        if last {
+            self.relaying.asks.remove(ask);
+        }
         match part {
             Part::Server => self.stop_answered(id, stream, answer),
             Part::Client => self.client_answered(id, stream, &answer),

@@ -104,7 +104,7 @@ impl Host {
         self.relaying.nat.server_v2.as_deref()
     }
 
-    // News that crossed on the way are of no matter to any of them.
+    // News that crossed on the way are of no matter to any of them. Some say whether they took them in.
 
     fn tell_client_v1(&mut self, input: v1::ClientInput<'_>) {
         let now = self.now;
@@ -113,25 +113,19 @@ impl Host {
         }
     }
 
-    fn tell_client_v2(&mut self, input: v2::ClientInput<'_>) {
+    fn tell_client_v2(&mut self, input: v2::ClientInput<'_>) -> bool {
         let now = self.now;
-        if let Some(it) = &mut self.relaying.nat.client_v2 {
-            let _ = it.handle(now, input);
-        }
+        self.relaying.nat.client_v2.as_mut().is_some_and(|it| it.handle(now, input).is_ok())
     }
 
-    fn tell_server_v1(&mut self, input: v1::ServerInput<'_>) {
+    fn tell_server_v1(&mut self, input: v1::ServerInput<'_>) -> bool {
         let now = self.now;
-        if let Some(it) = &mut self.relaying.nat.server_v1 {
-            let _ = it.handle(now, input);
-        }
+        self.relaying.nat.server_v1.as_mut().is_some_and(|it| it.handle(now, input).is_ok())
     }
 
-    fn tell_server_v2(&mut self, input: v2::ServerInput<'_>) {
+    fn tell_server_v2(&mut self, input: v2::ServerInput<'_>) -> bool {
         let now = self.now;
-        if let Some(it) = &mut self.relaying.nat.server_v2 {
-            let _ = it.handle(now, input);
-        }
+        self.relaying.nat.server_v2.as_mut().is_some_and(|it| it.handle(now, input).is_ok())
     }
 
     /// Carries out what they want. Whether there was something.
@@ -224,7 +218,8 @@ impl Host {
         self.act(Action::Order { connection, order: Order::Admit { stream } });
     }
 
-    fn reset_stream(&mut self, stream: StreamKey) {
+    /// Ends a stream of a remote's question, or a circuit that nobody wants.
+    pub(super) fn reset_stream(&mut self, stream: StreamKey) {
         self.relaying.asked.remove(&stream);
         let (connection, stream) = stream_of(stream);
         self.act(Action::Order { connection, order: Order::Reset { stream } });
@@ -263,35 +258,35 @@ impl Host {
         let Some(entry) = self.connections.get(&connection) else { return false };
         let Some(peer) = entry.peer else { return false };
         let (remote, stream) = (entry.remote.clone(), key(connection, stream));
-        match service {
-            Some(Service::AutonatV1) if self.relaying.nat.server_v1.is_some() => {
-                self.relaying.asked.insert(stream);
-                self.tell_server_v1(v1::ServerInput::Opened { stream, peer, remote: &remote });
+        self.relaying.asked.insert(stream);
+        let taken = match service {
+            Some(Service::AutonatV1) => self.tell_server_v1(v1::ServerInput::Opened { stream, peer, remote: &remote }),
+            Some(Service::AutonatV2Request) => {
+                self.tell_server_v2(v2::ServerInput::Opened { stream, peer, remote: &remote })
             }
-            Some(Service::AutonatV2Request) if self.relaying.nat.server_v2.is_some() => {
-                self.relaying.asked.insert(stream);
-                self.tell_server_v2(v2::ServerInput::Opened { stream, peer, remote: &remote });
-            }
-            _ => return false,
+            _ => false,
+        };
+        if !taken {
+            self.relaying.asked.remove(&stream);
         }
-        true
+        taken
     }
 
     /// A remote asks something of AutoNAT's.
-    pub(super) fn nat_asked(&mut self, connection: ConnectionId, stream: StreamKey, request: &Request) {
+    pub(super) fn nat_asked(&mut self, connection: ConnectionId, stream: StreamKey, request: &Request) -> bool {
         match request {
             Request::DialMe { .. } => self.tell_server_v1(v1::ServerInput::Requested { stream, request }),
             Request::Probe { .. } | Request::Paid { .. } => {
-                self.tell_server_v2(v2::ServerInput::Requested { stream, request });
+                self.tell_server_v2(v2::ServerInput::Requested { stream, request })
             }
             Request::DialBack { nonce } => {
-                let Some(entry) = self.connections.get(&connection) else { return };
+                let Some(entry) = self.connections.get(&connection) else { return false };
                 let (inbound, since) = (entry.direction == Direction::Inbound, entry.since);
                 let local = entry.local.clone();
                 let on = v2::HeardOn { inbound, since, local: &local };
-                self.tell_client_v2(v2::ClientInput::DialBackHeard { stream, on, nonce: *nonce });
+                self.tell_client_v2(v2::ClientInput::DialBackHeard { stream, on, nonce: *nonce })
             }
-            _ => {}
+            _ => false,
         }
     }
 
@@ -306,8 +301,8 @@ impl Host {
         match (part, answer) {
             (Part::NatV1, Ok(answer)) => self.tell_client_v1(v1::ClientInput::Answered { ask, answer }),
             (Part::NatV1, Err(_)) => self.tell_client_v1(v1::ClientInput::Failed { ask }),
-            (_, Ok(answer)) => self.tell_client_v2(v2::ClientInput::Answered { ask, answer }),
-            (_, Err(_)) => self.tell_client_v2(v2::ClientInput::Failed { ask }),
+            (_, Ok(answer)) => drop(self.tell_client_v2(v2::ClientInput::Answered { ask, answer })),
+            (_, Err(_)) => drop(self.tell_client_v2(v2::ClientInput::Failed { ask })),
         }
     }
 

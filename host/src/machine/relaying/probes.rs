@@ -13,7 +13,7 @@ use super::{Part, Relaying};
 use crate::identify::IDENTIFY;
 use crate::link::{Order, Report};
 use crate::machine::{Host, Misuse};
-use crate::{Action, ConnectionId, DialId};
+use crate::{Action, ConnectionId, DialId, Direction};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -76,7 +76,24 @@ impl Probes {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.all.len() * (size_of::<(DialId, Probe)>() + 96) + self.leaving.len() * size_of::<ConnectionId>()
+        let addresses = |probe: &Probe| {
+            probe.address.memory_used()
+                + probe.left.capacity() * size_of::<Multiaddr>()
+                + probe.left.iter().map(Multiaddr::memory_used).sum::<usize>()
+        };
+        self.all.len() * (size_of::<(DialId, Probe)>() + 96)
+            + self.all.values().map(addresses).sum::<usize>()
+            + self.leaving.len() * size_of::<ConnectionId>()
+    }
+
+    /// Those whose connections are not gone yet, included.
+    fn len(&self) -> usize {
+        self.all.len() + self.leaving.len()
+    }
+
+    /// Whether a dial was ever asked for.
+    fn asked_for(&self, dial: DialId) -> bool {
+        dial.0 < OWN_DIALS + self.next
     }
 
     /// Whether a dial is one of these.
@@ -123,7 +140,7 @@ impl Host {
         let mut left: Vec<Multiaddr> = addresses.into_iter().filter(|address| address.ip().is_some()).collect();
         left.reverse();
         let limit = usize::try_from(self.config.relay.max_probes).unwrap_or(usize::MAX);
-        let Some(address) = left.pop().filter(|_| self.relaying.probes.all.len() < limit && !self.shut_down) else {
+        let Some(address) = left.pop().filter(|_| self.relaying.probes.len() < limit && !self.shut_down) else {
             return self.probed(errand, &Outcome::NotTried);
         };
         let until = self.now + dial;
@@ -148,6 +165,9 @@ impl Host {
     /// Lets go of what a probe has.
     fn end_probe(&mut self, dial: DialId) -> Option<Probe> {
         let probe = self.relaying.probes.remove(dial)?;
+        if let Some(ask) = self.relaying.asks.of_part(Part::Probe, AskId(dial.0)) {
+            self.relaying.asks.remove(ask);
+        }
         match probe.connection {
             None => self.act(Action::Abort { dial }),
             Some(connection) => {
@@ -165,6 +185,13 @@ impl Host {
         }
     }
 
+    /// We are shutting down.
+    pub(super) fn end_probes(&mut self) {
+        while let Some(dial) = self.relaying.probes.all.keys().next().copied() {
+            self.finish_probe(dial, &Outcome::NotTried);
+        }
+    }
+
     pub(super) fn probes_timeout(&mut self) {
         while let Some((time, dial)) = self.relaying.probes.timers.first().copied()
             && time <= self.now
@@ -178,20 +205,32 @@ impl Host {
 
     /// A probe's transport is connected.
     pub(in crate::machine) fn probe_dialed(&mut self, dial: DialId, connection: ConnectionId) -> Result<(), Misuse> {
+        let asked_for = self.relaying.probes.asked_for(dial);
         match self.relaying.probes.all.get_mut(&dial) {
-            Some(probe) if probe.connection.is_none() => {
+            Some(Probe { connection: Some(_), .. }) => return Err(Misuse::UnknownDial(dial)),
+            Some(probe) => {
                 probe.connection = Some(connection);
                 self.relaying.probes.by_connection.insert(connection, dial);
             }
+            None if !asked_for => return Err(Misuse::UnknownDial(dial)),
             // It was cancelled meanwhile.
-            _ => self.act(Action::Refuse { connection, reason: RefuseReason::DialOver }),
+            None => self.act(Action::Refuse { connection, reason: RefuseReason::DialOver }),
         }
         Ok(())
     }
 
-    /// A probe's transport could not be connected.
-    pub(in crate::machine) fn probe_failed(&mut self, dial: DialId) {
-        // The driver has dropped it by itself.
+    /// A probe's transport could not be connected. If it was cancelled meanwhile, that is of no matter.
+    pub(in crate::machine) fn probe_failed(&mut self, dial: DialId) -> Result<(), Misuse> {
+        let connected = self.relaying.probes.all.get(&dial).is_some_and(|probe| probe.connection.is_some());
+        if connected || !self.relaying.probes.asked_for(dial) {
+            return Err(Misuse::UnknownDial(dial));
+        }
+        self.probe_next(dial);
+        Ok(())
+    }
+
+    /// One address led nowhere: the next one.
+    fn probe_next(&mut self, dial: DialId) {
         if let Some(mut probe) = self.relaying.probes.remove(dial) {
             match probe.left.pop().filter(|_| probe.until > self.now) {
                 Some(address) => {
@@ -207,11 +246,12 @@ impl Host {
     pub(in crate::machine) fn probe_report(&mut self, connection: ConnectionId, report: &Report) {
         if let Report::Ended { .. } = report {
             self.relaying.probes.leaving.remove(&connection);
+            self.relaying.asks.ended(connection);
         }
         // To be told who we are may be what the remote waits for. It gets nothing else.
-        if let Report::StreamOpened { stream, protocol, .. } = report {
+        if let Report::StreamOpened { stream, direction, protocol, .. } = report {
             let stream = *stream;
-            let order = match *protocol == IDENTIFY || protocol.as_str() == "/libp2p/autonat/2/dial-back" {
+            let order = match *direction == Direction::Outbound || *protocol == IDENTIFY {
                 true => Order::Admit { stream },
                 false => Order::Refuse { stream, reason: StreamRefusal::Closing },
             };
@@ -245,7 +285,7 @@ impl Host {
                         self.probed(probe.errand, &outcome);
                     }
                 } else {
-                    self.probe_failed(dial);
+                    self.probe_next(dial);
                 }
             }
             _ => {}

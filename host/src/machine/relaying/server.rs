@@ -1,7 +1,7 @@
 //! We are a relay.
 
 use super::{Holder, Part, connection_of, stream_of};
-use crate::link::{AskFault, Order};
+use crate::link::AskFault;
 use crate::machine::{Host, Misuse};
 use crate::{Action, Event, RelayCommand, Splice};
 use alloc::boxed::Box;
@@ -24,12 +24,10 @@ impl Host {
         self.relaying.server.as_deref()
     }
 
-    /// News that crossed on the way are of no matter to it.
-    pub(super) fn tell_server(&mut self, input: Input<'_>) {
+    /// News that crossed on the way are of no matter to it. Whether it took it in.
+    pub(super) fn tell_server(&mut self, input: Input<'_>) -> bool {
         let now = self.now;
-        if let Some(server) = &mut self.relaying.server {
-            let _ = server.handle(now, input);
-        }
+        self.relaying.server.as_mut().is_some_and(|server| server.handle(now, input).is_ok())
     }
 
     pub(super) fn on_server(&mut self, action: server::Action) {
@@ -74,15 +72,9 @@ impl Host {
                 StopAnswer::Failed(&why)
             }
         };
-        let now = self.now;
-        let taken = self
-            .relaying
-            .server
-            .as_mut()
-            .is_some_and(|server| server.handle(now, Input::StopAnswered { ask, answer }).is_ok());
+        let taken = self.tell_server(Input::StopAnswered { ask, answer });
         if let (false, StopAnswer::Accepted(stream)) = (taken, answer) {
-            let (connection, stream) = stream_of(stream);
-            self.act(Action::Order { connection, order: Order::Reset { stream } });
+            self.reset_stream(stream);
         }
     }
 
@@ -103,6 +95,7 @@ impl Host {
     /// The wall clock was set.
     pub(in crate::machine) fn wall_clock(&mut self, unix: UnixTime) {
         self.tell_server(Input::Clock { unix });
+        self.tell_client(client::Input::Clock { unix });
     }
 
     /// The addresses that we announce changed.
@@ -127,17 +120,12 @@ impl Host {
                 return done.map_err(|misuse| Misuse::Relay(misuse.to_smolstr()));
             }
             RelayCommand::Candidates(candidates) => {
-                self.tell_auto(autorelay::Input::Candidates(candidates));
-                return Ok(());
+                return self.auto_command(autorelay::Input::Candidates(candidates));
             }
             RelayCommand::Advertised { ttl } => {
-                self.tell_auto(autorelay::Input::Advertised { ttl: *ttl });
-                return Ok(());
+                return self.auto_command(autorelay::Input::Advertised { ttl: *ttl });
             }
-            RelayCommand::AdvertiseFailed => {
-                self.tell_auto(autorelay::Input::AdvertiseFailed);
-                return Ok(());
-            }
+            RelayCommand::AdvertiseFailed => return self.auto_command(autorelay::Input::AdvertiseFailed),
             _ => {}
         }
         let server = self.relaying.server.as_mut().ok_or(Misuse::NoRelay)?;

@@ -2,10 +2,12 @@
 
 mod laws;
 mod misuse;
+mod nat;
 mod openings;
 mod peers;
 mod profile;
 mod refusals;
+mod relaying;
 
 use super::*;
 use crate::identify::{Card, Identity, PUSH, Profile, Reader};

@@ -163,6 +163,8 @@ fn flat(mut world: World, round: impl Fn(&mut World, u64)) {
     let mut memory = 0;
     for n in 0..300 {
         round(&mut world, n);
+        // No more come from one address at once than may.
+        world.pass(HOUR);
         if n == 99 {
             memory = world.host.memory_used();
         }
@@ -182,7 +184,7 @@ fn who_asks_for_a_reservation_gets_one_and_is_kept_until_it_is_gone() {
         matches!(action, Action::Order { connection: ConnectionId(1), order: Order::Reply { stream: StreamId(3), reply: Reply::Reserved { .. } } })
     });
     assert!(replied, "{actions:?}");
-    let is_protected = |world: &World| world.host.manager().is_protected(&peer(1), "has a relay reservation");
+    let is_protected = |world: &World| world.host.manager().is_protected(&peer(1), Some("has a relay reservation"));
     assert!(is_protected(&world));
     let ended = server_events(&world.report(1, gone()));
     let why = ReservationEnd::Disconnected;
@@ -320,7 +322,7 @@ fn requests_and_circuits_leave_nothing_behind() {
 fn the_application_is_asked_and_its_answer_decides() {
     let mut world = World::with(|config| {
         let mut server = serving();
-        server.acl.otherwise = server::AclAnswer::Ask;
+        server.acl.otherwise = server::Verdict::Ask;
         config.relay.server = Some(server);
     });
     world.connected(1, 1);
@@ -375,7 +377,7 @@ fn a_reservation_is_announced_its_relay_kept_and_both_end_with_the_connection() 
     let mut world = World::new();
     world.connected(1, 1);
     world.held(1, 1);
-    let is_kept = |world: &World| world.host.manager().is_protected(&peer(1), "relays for us");
+    let is_kept = |world: &World| world.host.manager().is_protected(&peer(1), Some("relays for us"));
     let announced = |world: &World| world.host.advertise_inputs().relayed;
     assert!(is_kept(&world));
     assert_eq!(announced(&world), [at_relay(1)]);

@@ -1,7 +1,13 @@
 //! The bench, started again as another process.
+//!
+//! It is asked line by line over its standard input, and answers with a line of JSON; when that input ends, however the bench
+//! ended, it ends too.
 
-use super::{answers, clients};
-use crate::{ours, rust};
+mod answers;
+
+pub use answers::{Standing, answer, questions, say};
+
+use crate::{crowd, ours, relay, rust};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -14,7 +20,7 @@ use std::time::Duration;
 pub const CHILD: &str = "child";
 
 /// A process that answers. Dropped, it is killed.
-pub(super) struct Process {
+pub struct Process {
     role: String,
     child: Child,
     questions: ChildStdin,
@@ -23,7 +29,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts one in this role, which needs so many descriptors.
-    pub(super) fn start(role: &[&str], descriptors: u64) -> Result<Process, String> {
+    pub fn start(role: &[&str], descriptors: u64) -> Result<Process, String> {
         let failed = |error: std::io::Error| format!("can't start the bench again: {error}");
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
             .arg(CHILD)
@@ -48,13 +54,13 @@ impl Process {
     }
 
     /// Asks, and waits for the answer.
-    pub(super) fn ask(&mut self, what: &str, within: Duration) -> Result<Value, String> {
+    pub fn ask(&mut self, what: &str, within: Duration) -> Result<Value, String> {
         writeln!(self.questions, "{what}").map_err(|error| format!("{} is gone: {error}", self.role))?;
         self.answer(within)
     }
 
     /// Waits for an answer.
-    pub(super) fn answer(&mut self, within: Duration) -> Result<Value, String> {
+    pub fn answer(&mut self, within: Duration) -> Result<Value, String> {
         let line = self.answers.recv_timeout(within).map_err(|_| format!("no answer from: {}", self.role))?;
         let answer: Value =
             serde_json::from_str(&line).map_err(|error| format!("{} answers {line:?}: {error}", self.role))?;
@@ -87,7 +93,23 @@ pub fn child(args: &[String]) -> ExitCode {
         }),
         [descriptors, "clients", address, count] => number(descriptors).and_then(|descriptors| {
             allow(descriptors)?;
-            clients::run(address, number(count)? as usize)
+            crowd::clients(address, number(count)? as usize)
+        }),
+        [descriptors, "relay", whose, size @ ("size" | "plain")] => number(descriptors).and_then(|descriptors| {
+            allow(descriptors)?;
+            if *size == "size" {
+                answers::prepare();
+            }
+            match *whose {
+                "ours" => ours::relay::run(),
+                "rust" => rust::relay::run(),
+                other => return Err(format!("no such relay: {other}")),
+            }
+            Ok(())
+        }),
+        [descriptors, "ends", end, relay, count] => number(descriptors).and_then(|descriptors| {
+            allow(descriptors)?;
+            relay::ends(end, relay, number(count)?)
         }),
         _ => Err("this subcommand is for the bench itself".into()),
     };
@@ -98,6 +120,22 @@ pub fn child(args: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A number of an answer.
+///
+/// # Errors
+/// It is not there.
+pub fn figure(of: &Value, what: &str) -> Result<f64, String> {
+    of[what].as_f64().ok_or_else(|| format!("an answer without {what}: {of}"))
+}
+
+/// A text of an answer.
+///
+/// # Errors
+/// It is not there.
+pub fn text(of: &Value, what: &str) -> Result<String, String> {
+    of[what].as_str().map(str::to_owned).ok_or_else(|| format!("an answer without {what}: {of}"))
 }
 
 fn number(text: &str) -> Result<u64, String> {

@@ -34,6 +34,7 @@ pub async fn answer(address: String, standing: impl Fn() -> Standing) {
             "errors": errors,
             "why": why,
             "heap": count.live,
+            "buffers": count.buffers,
             "allocations": count.calls,
             "allocated": count.bytes,
             "resident": resident(),
@@ -44,7 +45,7 @@ pub async fn answer(address: String, standing: impl Fn() -> Standing) {
 }
 
 /// The lines of the standard input. The process ends with it.
-pub(super) fn questions() -> UnboundedReceiver<String> {
+pub fn questions() -> UnboundedReceiver<String> {
     let (tell, questions) = unbounded_channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -57,7 +58,8 @@ pub(super) fn questions() -> UnboundedReceiver<String> {
     questions
 }
 
-pub(super) fn say(what: &Value) {
+/// A line for the bench.
+pub fn say(what: &Value) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{what}").and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
