@@ -38,13 +38,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Dials. Peers ask who we are, ping back, and get their echo, as from any node.
+    /// Dials. The peer may ask who we are, and ping back, as with any node.
     pub(crate) async fn dial(address: &Multiaddr, setup: Setup) -> Result<Session, String> {
         let (patience, selection, private) = (setup.patience(), setup.selection(), setup.private());
         let peer = probe::who(address, &setup).await?;
         let watcher = Arc::new(Watcher::quiet());
         let (node, running) = setup.start(watcher.clone())?;
-        node::serve_echo(&node, |_| {})?;
         let events = node.events();
         let began = Instant::now();
         let options = DialOptions::default();
@@ -97,11 +96,12 @@ impl Session {
             .map_err(|error| format!("{protocol}: {error}"))
     }
 
-    /// Waits, as long as the connection lives.
+    /// Waits, as long as the connection lives. Who stays serves the echo too, and the peer is told of that change.
     ///
     /// # Errors
     /// It ended before.
     pub(crate) async fn hold(&mut self, time: Duration) -> Result<(), String> {
+        node::serve_echo(&self.node, |_| {})?;
         let began = Instant::now();
         let ended = timeout(time, self.ended()).await;
         match ended {
