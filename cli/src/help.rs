@@ -107,7 +107,8 @@ usage: tidewire dial ADDRESS [options]
   ADDRESS                 /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..., or with ip6, dns, dns4 or dns6 in front.
                           Without /p2p/... whoever answers is taken: a first connection asks for its name
   --size BYTES            how much to have echoed, such as 65536, 64KiB or 16MiB. Default: 1MiB
-  --hold SECONDS          then stay idle for so long, and ping three times again
+  --hold SECONDS          then stay idle for so long, serve /echo/1.0.0 meanwhile, which the peer is told,
+                          and ping three times again
   --timeout SECONDS       give up when connecting, a ping, or the next bytes of the echo take longer.
                           Default: 10
 

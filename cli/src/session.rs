@@ -45,14 +45,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Dials, through a relay if the address says so. Peers ask who we are, ping back, and get their echo, as from any node.
+    /// Dials, through a relay if the address says so. The peer may ask who we are, and ping back, as with any node.
     pub(crate) async fn dial(address: &Multiaddr, setup: Setup) -> Result<Session, String> {
         let (patience, selection, private) = (setup.patience(), setup.selection(), setup.private());
         let peer = probe::who(address, &setup).await?;
         let (listen, announce) = (setup.listen.clone(), setup.announce.clone());
         let watcher = Arc::new(Watcher::quiet());
         let (node, running) = setup.start(watcher.clone())?;
-        node::serve_echo(&node, |_| {})?;
         node::announce(&node, &announce)?;
         for address in &listen {
             node.listen(address).await.map_err(|error| error.to_string())?;
@@ -135,11 +134,12 @@ impl Session {
             .map_err(|error| format!("{protocol}: {error}"))
     }
 
-    /// Waits, as long as the connection lives.
+    /// Waits, as long as the connection lives. Who stays serves the echo too, and the peer is told of that change.
     ///
     /// # Errors
     /// It ended before.
     pub(crate) async fn hold(&mut self, time: Duration) -> Result<(), String> {
+        node::serve_echo(&self.node, |_| {})?;
         let began = Instant::now();
         let ended = timeout(time, self.ended()).await;
         match ended {

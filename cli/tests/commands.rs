@@ -130,6 +130,28 @@ fn without_a_peer_id_whoever_answers_is_taken() {
 }
 
 #[test]
+fn who_stays_serves_the_echo_and_tells_the_peer() {
+    let listener = Listening::start(&[]);
+    let (report, code) = dial(&[&listener.address, "--size", "1", "--hold", "2"]);
+    assert_eq!(code, 0, "{report}");
+    let serves_echo = |event: &Value| event["protocols"].as_array().unwrap().contains(&Value::from("/echo/1.0.0"));
+    let first = listener.event("identified");
+    assert!(first["pushed"] == false && !serves_echo(&first), "{first}");
+    let then = listener.event("identified");
+    assert!(then["pushed"] == true && serves_echo(&then), "{then}");
+}
+
+#[test]
+fn a_port_on_which_another_node_listens_is_an_error_that_names_it() {
+    let listener = Listening::start(&[]);
+    let address = listener.address.split("/p2p/").next().unwrap();
+    let output = run(&["listen", "--listen", address]);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let said = stderr(&output);
+    assert!(said.contains(address) && said.contains("in use"), "{said}");
+}
+
+#[test]
 fn nobody_at_the_address_is_an_error_that_names_it() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("/ip4/127.0.0.1/tcp/{port}");

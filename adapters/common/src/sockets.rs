@@ -27,12 +27,9 @@ pub fn listen(address: &Multiaddr) -> Result<TcpListener, ListenError> {
     let bind = || {
         // It is no name: nobody is asked.
         let to = target.question().to_socket_addrs()?.next().ok_or(ErrorKind::NotFound)?;
+        not_taken(to)?;
         let socket = unbound(to, true)?;
-        if to.is_ipv6() {
-            // So that a second listener may have the same port of IPv4.
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&to.into())?;
+        bind_alone(&socket, to)?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
@@ -163,6 +160,25 @@ fn connect_from(to: SocketAddr, port: Option<u16>) -> io::Result<TcpStream> {
     }
 }
 
+/// Sockets that share their ports share them with all listeners of the same user: another node would go unnoticed, and take half
+/// of the connections. One that doesn't share is told; dials and connections from this port, and what is left of them, don't count.
+fn not_taken(by: SocketAddr) -> io::Result<()> {
+    if by.port() == 0 || !cfg!(unix) {
+        return Ok(());
+    }
+    let probe = unbound(by, false)?;
+    probe.set_reuse_address(true)?;
+    bind_alone(&probe, by)
+}
+
+fn bind_alone(socket: &Socket, to: SocketAddr) -> io::Result<()> {
+    if to.is_ipv6() {
+        // So that a second listener may have the same port of IPv4.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&to.into())
+}
+
 /// A socket that is not bound yet; `shared`: its port may be used by other sockets of ours.
 fn unbound(of: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(of), Type::STREAM, Some(Protocol::TCP))?;
@@ -217,6 +233,19 @@ mod tests {
         let from = ours.local_addr().unwrap().port();
         let _socket = connect(theirs.local_addr().unwrap(), Some(from)).unwrap();
         assert_eq!(theirs.accept().unwrap().1.port(), from);
+    }
+
+    #[test]
+    fn a_port_on_which_somebody_listens_already_is_taken_and_one_from_which_we_dialed_is_not() {
+        let (ours, theirs) =
+            (listen(&"/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = Multiaddr::tcp(ours.local_addr().unwrap());
+        let error = listen(&address).unwrap_err().to_string();
+        assert!(error.contains("in use") && error.contains(&address.to_string()), "{error}");
+        let _dialed = connect(theirs.local_addr().unwrap(), Some(ours.local_addr().unwrap().port())).unwrap();
+        let _accepted = theirs.accept().unwrap();
+        drop(ours);
+        listen(&address).unwrap();
     }
 
     fn won(mut race: Race) -> io::Result<ConnectedSocket> {

@@ -239,7 +239,7 @@ fn who_is_connected_through_a_relay_only_asks_nobody_whether_it_can_be_reached()
         world.start(dialer, again);
         relays::listen_at_relay(world, holder);
         relays::through(world, hosts);
-        world.run_for(secs(120))?;
+        world.run_for(secs(90))?;
         assert!(of(world, holder).solo.host().identity(&peer(3)).is_some());
         let all = counters(world, &[dialer]);
         assert_eq!((all.admitted, all.rejected), (0, 0), "{all:?}");
