@@ -40,8 +40,12 @@ pub fn count<T>(what: impl FnOnce() -> T) -> (T, Count) {
     let result = what();
     ON.store(false, Relaxed);
     let after = now();
-    let count =
-        Count { calls: after.calls - before.calls, bytes: after.bytes - before.bytes, live: after.live - before.live, buffers: 0 };
+    let count = Count {
+        calls: after.calls - before.calls,
+        bytes: after.bytes - before.bytes,
+        live: after.live - before.live,
+        buffers: 0,
+    };
     (result, count)
 }
 
@@ -53,7 +57,12 @@ pub fn watch() {
 
 /// What was counted so far.
 pub fn now() -> Count {
-    Count { calls: CALLS.load(Relaxed), bytes: BYTES.load(Relaxed), live: LIVE.load(Relaxed), buffers: BUFFERS.load(Relaxed) * BUFFER as i64 }
+    Count {
+        calls: CALLS.load(Relaxed),
+        bytes: BYTES.load(Relaxed),
+        live: LIVE.load(Relaxed),
+        buffers: BUFFERS.load(Relaxed) * BUFFER as i64,
+    }
 }
 
 /// How many there are of each size; the last size stands for all that are larger.

@@ -82,7 +82,8 @@ usage: tidewire listen [--listen ADDRESS]... [options]
   --listen ADDRESS        where to listen; may be repeated. Default: /ip4/127.0.0.1/tcp/0, which is this
                           machine alone, on a port of the system's choice. For all of the machine's
                           addresses: /ip4/0.0.0.0/tcp/4001. At a relay: /ip4/../tcp/../p2p/RELAY/p2p-circuit
-  --auto-relay RELAY...   hold a reservation at each of these relays, to be reached through them too
+  --auto-relay RELAY...   hold a reservation at each of these relays, and be reached through them, as long
+                          as nobody says that we can be dialed
 ",
     serving!(),
     node!(),
@@ -230,8 +231,8 @@ tidewire autonat-client: ask a server whether we can be reached, with AutoNAT v1
 usage: tidewire autonat-client ADDRESS [options]
 
   ADDRESS                 the server's, as for tidewire dial
-  --listen ADDRESS        where to listen, and to be dialed back. Default: /ip4/127.0.0.1/tcp/0; with --announce
-                          nowhere
+  --listen ADDRESS        where to listen, and to be dialed back. Default: /ip4/127.0.0.1/tcp/0, and with
+                          --announce nowhere
 ",
     serving!(),
     node!(),

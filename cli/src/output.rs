@@ -81,6 +81,12 @@ impl Output {
         }
     }
 
+    /// The same, left out if the terminal is stopped: another one comes soon.
+    pub(crate) fn frame(&self, text: String) {
+        let sender = lock(&self.shared.lines).clone();
+        sender.map(|sender| sender.try_send(text));
+    }
+
     /// A JSON object on a line.
     pub(crate) fn object(&self, object: &impl Serialize) {
         self.line(encode(object));

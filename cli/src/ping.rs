@@ -21,6 +21,9 @@ struct Report {
     agent: Option<String>,
     sent: u32,
     answered: u32,
+    /// The last one is on its way.
+    #[serde(skip)]
+    waiting: bool,
     rtt_ms: Vec<f64>,
     #[serde(flatten)]
     statistics: Option<Statistics>,
@@ -84,8 +87,11 @@ async fn session(args: &args::Ping, setup: Setup, output: &Output, report: &mut 
     }
     let result = tokio::select! {
         result = pings(args, &session, output, report) => result,
-        // What was measured counts.
-        _ = signals.next() => Ok(()),
+        _ = signals.next() => {
+            // What was measured counts; the one that is on its way neither as answered nor as lost.
+            report.sent -= u32::from(report.waiting);
+            Ok(())
+        }
     };
     session.close().await;
     result
@@ -98,7 +104,10 @@ async fn pings(args: &args::Ping, session: &Session, output: &Output, report: &m
             sleep(args.interval).await;
         }
         report.sent += 1;
-        match pings.next().await {
+        report.waiting = true;
+        let answer = pings.next().await;
+        report.waiting = false;
+        match answer {
             Ok(rtt) => {
                 report.answered += 1;
                 report.rtt_ms.push(millis(rtt));

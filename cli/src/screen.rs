@@ -62,12 +62,15 @@ impl Screen {
         lines.extend(self.happened.iter().cloned());
         lines.push(self.output.paint(Style::Dim, "Ctrl-C ends it when the last circuit is over, twice at once"));
         self.counters = view.counters;
-        let mut text = String::from(if self.taken { "" } else { TAKE }) + HOME;
-        self.taken = true;
+        if !self.taken {
+            self.taken = true;
+            self.output.raw(TAKE.into());
+        }
+        let mut text = String::from(HOME);
         text += &lines.join(&format!("{TO_END}\n"));
         text += TO_END;
         text += BELOW;
-        self.output.raw(text);
+        self.output.frame(text);
     }
 
     /// Gives the terminal back.

@@ -20,6 +20,9 @@ use tokio::time::timeout;
 const IDENTIFY: Duration = Duration::from_secs(5);
 /// How long the end of a circuit may be behind what broke because of it.
 const CIRCUIT_END: Duration = Duration::from_millis(500);
+/// The same if its connection is over: what is left to be sent has its time (the node's `close_timeout`, 2 s). A go-libp2p relay
+/// closes at its limit in bytes, and takes none of it.
+const CIRCUIT_CLOSED: Duration = Duration::from_secs(3);
 /// Behind the upgrade's own limit, whose error knows more than that it took too long.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -111,6 +114,7 @@ impl Session {
         if !self.relayed {
             return error;
         }
+        let patience = if self.is_there() { CIRCUIT_END } else { CIRCUIT_CLOSED };
         let over = async {
             while self.circuit.is_none() {
                 let Some(notice) = self.events.next().await else { break };
@@ -118,7 +122,7 @@ impl Session {
             }
         };
         // One that goes on was not the reason.
-        let _ = timeout(CIRCUIT_END, over).await;
+        let _ = timeout(patience, over).await;
         match self.circuit {
             Some(end) => format!("{error}; the circuit is over: {end}"),
             None => error,

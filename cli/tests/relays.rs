@@ -108,6 +108,24 @@ fn a_limit_in_time_ends_the_circuit_in_words() {
 }
 
 #[test]
+fn a_configuration_gives_a_relay_its_numbers_and_makes_nobody_else_one() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "relay.toml",
+        "[host.relay.server]\nacl = [\"deny connect anybody\"]\n[host.relay.server.limit]\ndata = \"64KiB\"\n",
+    );
+    let relay = relay(&["--config", &file]);
+    let holder = Listening::reserve(&[&relay.address]);
+    let (told, code) = report(&["dial-circuit", &holder.address, "--size", "1"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told["error"].as_str().unwrap().contains("PERMISSION_DENIED (202)"), "{told}");
+    let listener = Listening::start(&["--config", &file]);
+    let (told, code) = report(&["dial", &listener.address, "--size", "1"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(!told["identify"]["protocols"].to_string().contains("/hop"), "{told}");
+}
+
+#[test]
 fn limits_that_are_lifted_end_nothing() {
     let relay = relay(&["--data-limit", "0", "--duration", "0"]);
     let holder = Listening::reserve(&[&relay.address]);
@@ -195,6 +213,43 @@ fn without_the_relays_id_whoever_answers_is_taken() {
     let relay = relay(&[]);
     let bare = relay.address.split("/p2p/").next().unwrap();
     assert!(Listening::reserve(&[bare]).address.starts_with(&relay.address));
+}
+
+#[test]
+fn a_dialer_may_listen_and_announce_meanwhile() {
+    let relay = relay(&[]);
+    let holder = Listening::reserve(&[&relay.address]);
+    let more = ["--listen", "/ip4/127.0.0.1/tcp/0", "--announce", "/ip4/127.0.0.1/tcp/4998", "--hold", "0.2"];
+    let (told, code) = report(&[&["dial-circuit", &holder.address, "--size", "1KiB"][..], &more].concat());
+    assert_eq!(code, 0, "{told}");
+    let identified = relay.line("the dialer's addresses", |line| {
+        line["event"] == "identified" && line["addresses"].to_string().contains("/tcp/4998")
+    });
+    assert_eq!(identified["addresses"].as_array().unwrap().len(), 2, "{identified}");
+}
+
+#[test]
+fn bytes_of_a_circuit_that_goes_on_are_counted() {
+    let (mut child, first) = started(&["relay", "--json", "--metrics", "127.0.0.1:0"]);
+    let (address, url) = (first["listening"].as_str().unwrap(), first["metrics"].as_str().unwrap());
+    let holder = Listening::reserve(&[address]);
+    let mut dialer = tidewire(&["dial-circuit", &holder.address, "--size", "16KiB", "--hold", "20"]).spawn().unwrap();
+    let began = Instant::now();
+    let counted = loop {
+        let page = get(url);
+        let bytes =
+            page.lines().find_map(|line| line.strip_prefix("tidewire_relay_bytes_total{direction=\"forward\"} "));
+        let bytes: u64 = bytes.unwrap().parse().unwrap();
+        if (bytes > 16_384 && page.contains("tidewire_relay_circuits 1")) || began.elapsed() > Duration::from_secs(10) {
+            break bytes;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for child in [&mut child, &mut dialer] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(counted > 16_384, "{counted} bytes while it is open");
 }
 
 #[test]

@@ -9,7 +9,10 @@ use world::{Op, World};
 
 fuzz_target!(|data: &[u8]| {
     let Some((first, rest)) = data.split_first() else { return };
-    let mut world = World::new(first % 2 == 1);
+    let mut world = World::new(first & 1 != 0);
+    if first & 2 != 0 {
+        world.acquaint();
+    }
     for op in rest.as_chunks::<3>().0.iter().take(400) {
         let [what, a, b] = *op;
         world.run(Op { what, a, b });

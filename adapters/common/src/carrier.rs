@@ -70,6 +70,10 @@ impl Carrier {
         }
     }
 
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// Everything that can be done now. `None`: it is over. Else call again when `waker` was woken, and at this time.
     pub(crate) fn poll(&mut self, waker: &Waker) -> Option<Time> {
         loop {

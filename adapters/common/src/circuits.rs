@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Instant;
+use tidewire_connmgr::dial::DialFault;
 use tidewire_core::Time;
 use tidewire_host::{Carry, ConnectionId, Input, Splice, StreamId};
 use tidewire_multistream::Protocol;
@@ -45,7 +46,6 @@ enum Kind {
 #[derive(Debug)]
 pub struct Task {
     work: Work,
-    hub: Arc<Hub>,
     _alive: Alive,
 }
 
@@ -91,13 +91,13 @@ impl Works {
         let hub = self.hub.clone();
         let work = match circuit.0 {
             Kind::Carry { line, stream } => {
-                Work::Carrier(Box::new(Carrier::new(hub.clone(), line, stream, self.close_timeout)))
+                Work::Carrier(Box::new(Carrier::new(hub, line, stream, self.close_timeout)))
             }
             Kind::Splice { circuit, limit, source, destination, gate } => {
-                Work::Pump(Box::new(Pump::new(hub.clone(), circuit, &limit, (source, destination), gate)))
+                Work::Pump(Box::new(Pump::new(hub, circuit, &limit, (source, destination), gate)))
             }
         };
-        Task { work, hub, _alive: self.alive.clone() }
+        Task { work, _alive: self.alive.clone() }
     }
 
     /// The same, for a thread that does nothing else. Dropped without being called, what it carries breaks.
@@ -118,7 +118,11 @@ impl Task {
 
     /// When that is. `None`: no time is to be waited for.
     pub fn instant(&self, time: Time) -> Option<Instant> {
-        (!time.is_never()).then(|| self.hub.clock().instant(time))
+        let hub = match &self.work {
+            Work::Carrier(carrier) => carrier.hub(),
+            Work::Pump(pump) => pump.hub(),
+        };
+        (!time.is_never()).then(|| hub.clock().instant(time))
     }
 
     /// Runs it in this thread until it is over.
@@ -135,7 +139,15 @@ impl Hub {
     /// A stream is to be a transport.
     pub(crate) fn carry(&self, inner: &mut Inner, carry: Carry) {
         let Carry { over, dial, local, remote } = carry;
-        let Some(stream) = circuit(inner, over) else { return };
+        let Some(stream) = circuit(inner, over) else {
+            // Who dials is not to wait for what can't come; an incoming one nobody waits for.
+            if let Some((dial, _)) = dial {
+                let fault = DialFault::Transport("the connection to the relay is over".into());
+                // It may have been aborted meanwhile.
+                let _ = self.handle(inner, Input::DialFailed { dial, fault });
+            }
+            return;
+        };
         let plan = if dial.is_some() { Plan::Initiate } else { Plan::Respond };
         let (peer, to) = (dial.map(|(_, peer)| peer), remote.clone());
         let line = self.begin_locked(inner, plan, peer, to, |connection| match dial {

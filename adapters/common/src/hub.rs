@@ -134,7 +134,7 @@ pub(crate) struct Inner {
     pub(crate) calls: Calls,
     counters: Counters,
     /// The observer panicked at an event.
-    panicked: bool,
+    pub(crate) panicked: bool,
 }
 
 impl Hub {
@@ -262,7 +262,13 @@ impl Hub {
     pub fn accepted(&self, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
         let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
         let asn = remote.ip().and_then(|ip| self.asns.lookup(ip));
-        self.begin(Plan::Respond, None, remote.clone(), |connection| Input::Incoming { connection, local, remote, over: None, asn })
+        self.begin(Plan::Respond, None, remote.clone(), |connection| Input::Incoming {
+            connection,
+            local,
+            remote,
+            over: None,
+            asn,
+        })
     }
 
     /// Of the driver: a dial is connected, with these ends. `None`: it was aborted meanwhile, close it.
@@ -351,16 +357,18 @@ impl Hub {
         let mailbox = Arc::new(Mailbox::default());
         inner.mailboxes.insert(connection, mailbox.clone());
         let (routes, card) = (inner.routes.clone(), inner.card.clone());
-        inner.panicked = false;
-        if self.handle(inner, input(connection)).is_err() || mailbox.is_refused() {
+        // A circuit may begin while another connection does: what went wrong at the one is no matter of the other.
+        let before = std::mem::take(&mut inner.panicked);
+        let begun = self.handle(inner, input(connection));
+        let panicked = std::mem::replace(&mut inner.panicked, before);
+        if begun.is_err() || mailbox.is_refused() {
             inner.forget(connection);
             return None;
         }
         let setup = LinkSetup { connection, plan, expected, remote: remote.clone(), routes, card };
         let link = Link::new(&self.shared, setup);
         let watch = self.watch(connection);
-        let unharmed = !std::mem::take(&mut inner.panicked);
-        if unharmed && watch.tell(|| Observed::Connected(remote.clone())) {
+        if !panicked && watch.tell(|| Observed::Connected(remote.clone())) {
             let shared = (self.clock, self.pool.clone(), watch);
             let line = Line::new(link, (connection, remote), mailbox, shared);
             inner.lines.insert(connection, Arc::downgrade(&line));

@@ -51,6 +51,7 @@ mod queue;
 mod rounds;
 mod sockets;
 mod stream;
+mod waiters;
 
 pub use address::{Found, Target, with_peer};
 pub use answer::Answer;

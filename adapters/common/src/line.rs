@@ -15,8 +15,9 @@ use crate::hooks::{Observed, PANICKED, Watch};
 use crate::hub::Hub;
 use crate::mailbox::{Mail, Mailbox};
 use crate::stream::Stream;
+use crate::waiters::{Waiters, Waiting};
 use bytes::BytesMut;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -50,20 +51,13 @@ pub(crate) struct State {
     pub(crate) link: Link,
     /// What the task has not taken yet.
     pub(crate) tx: Buffer,
-    waiting: BTreeMap<StreamId, Waiting>,
+    waiting: Waiters,
     /// The task, while it sleeps.
     task: Option<Waker>,
     /// The task will come back by itself: the socket has not taken everything yet.
     sending: bool,
     /// When the task will come back in any case.
     alarm: Time,
-}
-
-/// Who waits for a stream.
-#[derive(Debug, Default)]
-struct Waiting {
-    read: Option<Waker>,
-    write: Option<Waker>,
 }
 
 /// What a task is to do after a turn.
@@ -96,7 +90,7 @@ impl Line {
     ) -> Arc<Line> {
         let tx = Buffer::default();
         let alarm = Time::NEVER;
-        let state = State { link, tx, waiting: BTreeMap::new(), task: None, sending: false, alarm };
+        let state = State { link, tx, waiting: Waiters::default(), task: None, sending: false, alarm };
         let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
         Arc::new(Line { connection, remote, mailbox, clock, pool, watch, sent, received, state: Mutex::new(state) })
     }
@@ -233,7 +227,7 @@ impl Line {
     pub(crate) fn poll_read(&self, id: StreamId, waker: &Waker) -> Poll<Result<Option<BytesMut>, ReadStreamError>> {
         self.act(|state| match state.link.read(id, &mut state.tx.bytes) {
             Err(ReadStreamError::Blocked) => {
-                keep(&mut state.waiting.entry(id).or_default().read, waker);
+                state.waiting.keep_read(id, waker);
                 Poll::Pending
             }
             done => Poll::Ready(done),
@@ -246,7 +240,7 @@ impl Line {
             state.tx.fill(&self.pool);
             match state.link.write(id, data, &mut state.tx.bytes) {
                 Err(WriteError::Blocked) => {
-                    keep(&mut state.waiting.entry(id).or_default().write, waker);
+                    state.waiting.keep_write(id, waker);
                     Poll::Pending
                 }
                 done => Poll::Ready(done),
@@ -262,7 +256,7 @@ impl Line {
                 if state.link.is_over() {
                     return Poll::Ready(Err(ReadStreamError::Closed));
                 }
-                keep(&mut state.waiting.entry(id).or_default().read, waker);
+                state.waiting.keep_read(id, waker);
                 return Poll::Pending;
             }
             Poll::Ready(match state.link.write(id, &[], tx) {
@@ -281,7 +275,7 @@ impl Line {
             if !state.link.awaits_circuit(id) {
                 return Poll::Ready(());
             }
-            keep(&mut state.waiting.entry(id).or_default().read, waker);
+            state.waiting.keep_read(id, waker);
             Poll::Pending
         })
     }
@@ -291,7 +285,7 @@ impl Line {
         self.act(|state| match state.link.write(id, &[], &mut state.tx.bytes) {
             Err(WriteError::Reset { .. } | WriteError::Unknown | WriteError::Failed) => Poll::Ready(()),
             _ => {
-                keep(&mut state.waiting.entry(id).or_default().write, waker);
+                state.waiting.keep_write(id, waker);
                 Poll::Pending
             }
         })
@@ -309,12 +303,7 @@ impl Line {
                 Some(code) => drop(state.link.reset(id, code, &mut state.tx.bytes)),
                 None => state.link.leave(id, &mut state.tx.bytes),
             }
-            let waiting = state.waiting.remove(&id);
-            if state.waiting.is_empty() {
-                // A map that is empty again keeps memory; a new one has none.
-                state.waiting = BTreeMap::new();
-            }
-            waiting
+            state.waiting.remove(id)
         });
         // Another thread's read, say.
         waiting.into_iter().for_each(|mut waiting| waiting.all().for_each(Waker::wake));
@@ -378,7 +367,7 @@ impl State {
         news.peer = self.link.connection().map(Connection::peer);
         let over = self.link.is_over();
         if over {
-            self.waiting.values_mut().for_each(|waiting| news.wakes.extend(waiting.all()));
+            news.wakes.extend(self.waiting.all());
         }
         over
     }
@@ -397,30 +386,16 @@ impl State {
             StreamEvent::Opened { open, stream, protocol } => news.opened.push((open, stream, protocol)),
             StreamEvent::Incoming { stream, protocol, route, .. } => news.incoming.push((stream, protocol, route)),
             StreamEvent::Readable(id) => {
-                news.wakes.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.read.take()));
+                news.wakes.extend(self.waiting.get(id).and_then(|waiting| waiting.read.take()));
             }
             StreamEvent::Writable(id) => {
-                news.wakes.extend(self.waiting.get_mut(&id).and_then(|waiting| waiting.write.take()));
+                news.wakes.extend(self.waiting.get(id).and_then(|waiting| waiting.write.take()));
             }
             StreamEvent::Reset { stream, .. } => {
-                news.wakes.extend(self.waiting.get_mut(&stream).into_iter().flat_map(Waiting::all));
+                news.wakes.extend(self.waiting.get(stream).into_iter().flat_map(Waiting::all));
             }
             _ => {}
         }
-    }
-}
-
-impl Waiting {
-    fn all(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        [self.read.take(), self.write.take()].into_iter().flatten()
-    }
-}
-
-/// Remembers whom to wake, without cloning the same waker again.
-fn keep(slot: &mut Option<Waker>, waker: &Waker) {
-    match slot {
-        Some(known) => known.clone_from(waker),
-        None => *slot = Some(waker.clone()),
     }
 }
 

@@ -174,6 +174,9 @@ impl Node {
     /// Listens on `/ip4/../tcp/PORT` or `/ip6/../tcp/PORT`; port 0 takes a free one, `0.0.0.0` and `::` stand for all of the
     /// machine's addresses, also for those that come later. It goes on until [`Listener::close`] or the end of the node.
     ///
+    /// `/../p2p/RELAY/p2p-circuit` listens at a relay: this returns once there is a reservation, which is renewed until the listener is
+    /// closed. However long that takes: the relay may be back one day.
+    ///
     /// # Errors
     /// The address is not of this kind, or the operating system refuses.
     pub async fn listen(&self, address: &Multiaddr) -> Result<Listener, ListenError> {

@@ -3,13 +3,12 @@
 //! ```text
 //!   source's stream  --chunk, as it is-->  write, one copy  --> destination's stream      and the same the other way
 //! ```
-//! A slow receiver slows the sender: nothing more is read of a stream while its last piece waits to be written. It knows no
-//! runtime: whoever drives it calls [`Pump::poll`] when its waker was woken, and when its time has come.
+//! A slow receiver slows the sender: nothing more is read of a stream while its last piece waits to be written; the stream keeps
+//! what is left of it. It knows no runtime: whoever drives it calls [`Pump::poll`] when its waker was woken, and when its time has come.
 
 use crate::circuits::Gate;
 use crate::hub::Hub;
 use crate::stream::Stream;
-use bytes::{Buf, BytesMut};
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -42,10 +41,9 @@ pub(crate) struct Pump {
     closed: bool,
 }
 
-/// One direction: what was read, and waits to be written.
+/// How far one direction is.
 #[derive(Default)]
 struct Lane {
-    chunk: BytesMut,
     /// The side that it comes from has finished.
     ended: bool,
     /// That was handed on.
@@ -78,7 +76,23 @@ impl Pump {
         let now = hub.clock().now();
         let splice = Splice::new(limit, now);
         let (forward, backward) = (Lane::default(), Lane::default());
-        Pump { hub, circuit, splice, source, destination, forward, backward, gate, told: now, known: (0, 0), closed: false }
+        Pump {
+            hub,
+            circuit,
+            splice,
+            source,
+            destination,
+            forward,
+            backward,
+            gate,
+            told: now,
+            known: (0, 0),
+            closed: false,
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Everything that can be done now. `None`: it is over, and the host was told. Else call again when `waker` was woken, and
@@ -92,6 +106,7 @@ impl Pump {
         for way in [Way::Forward, Way::Backward] {
             self.run(way, waker);
         }
+        self.notice_resets(waker);
         match self.splice.ended() {
             Some(ended) => {
                 self.end(ended);
@@ -124,6 +139,20 @@ impl Pump {
         }
         // There is more, but others want their turn.
         waker.wake_by_ref();
+    }
+
+    /// A side that has finished is not read any more, and tells of its reset nowhere else while nothing goes to it.
+    fn notice_resets(&mut self, waker: &Waker) {
+        let Pump { splice, source, destination, forward, backward, .. } = self;
+        for (side, from, back, why) in [
+            (source, &*forward, &*backward, CircuitEnd::SourceReset),
+            (destination, &*backward, &*forward, CircuitEnd::DestinationReset),
+        ] {
+            let watched = splice.ended().is_none() && from.ended && !back.finished;
+            if watched && side.poll_reset(waker).is_ready() {
+                splice.close(why);
+            }
+        }
     }
 
     /// Says how many bytes went, if the host doesn't know it and was told nothing for a while. When that will be, if it is to
@@ -164,44 +193,42 @@ impl Pump {
 
 impl Lane {
     fn step(&mut self, way: Way, splice: &mut Splice, from: &mut Stream, to: &mut Stream, waker: &Waker) -> Moved {
-        if self.chunk.is_empty() {
-            if self.ended {
-                if self.finished || to.poll_circuit(waker).is_pending() {
-                    return Moved::Waits;
-                }
-                self.finished = true;
-                if to.finish().is_err() {
-                    return Moved::Broke(Side::To);
-                }
-                splice.finished(way);
+        if self.ended {
+            if self.finished || to.poll_circuit(waker).is_pending() {
                 return Moved::Waits;
             }
-            match from.poll_chunk(waker) {
-                Poll::Pending => return Moved::Waits,
-                Poll::Ready(Ok(Some(chunk))) => self.chunk = chunk,
-                Poll::Ready(Ok(None)) => {
-                    self.ended = true;
-                    return Moved::More;
-                }
-                Poll::Ready(Err(_)) => return Moved::Broke(Side::From),
+            self.finished = true;
+            if to.finish().is_err() {
+                return Moved::Broke(Side::To);
             }
+            splice.finished(way);
+            return Moved::Waits;
         }
-        let room = splice.offer(way, self.chunk.len());
-        let Some(piece) = self.chunk.get(..room).filter(|piece| !piece.is_empty()) else { return Moved::More };
-        match to.poll_write(waker, piece) {
-            // Nothing is read of it meanwhile, which would tell of its end.
-            Poll::Pending if from.poll_reset(waker).is_ready() => Moved::Broke(Side::From),
-            Poll::Pending => Moved::Waits,
-            Poll::Ready(Ok(count)) => {
-                splice.moved(way, count);
-                self.chunk.advance(count);
-                if self.chunk.is_empty() {
-                    // Even an empty handle would hold the buffer.
-                    self.chunk = BytesMut::new();
-                }
+        // What came of writing; nothing if there was nothing to write.
+        let mut wrote = None;
+        let read = from.poll_read(waker, |chunk| {
+            let room = splice.offer(way, chunk.len());
+            let piece = chunk.get(..room).unwrap_or(chunk);
+            let done = if piece.is_empty() { Poll::Ready(Ok(0)) } else { to.poll_write(waker, piece) };
+            let count = if let Poll::Ready(Ok(count)) = done { count } else { 0 };
+            wrote = Some(done);
+            count
+        });
+        match (read, wrote) {
+            (Poll::Pending, _) => Moved::Waits,
+            (Poll::Ready(Err(_)), _) => Moved::Broke(Side::From),
+            (Poll::Ready(Ok(_)), None) => {
+                self.ended = true;
                 Moved::More
             }
-            Poll::Ready(Err(_)) => Moved::Broke(Side::To),
+            // Nothing is read of it meanwhile, which would tell of its end.
+            (_, Some(Poll::Pending)) if from.poll_reset(waker).is_ready() => Moved::Broke(Side::From),
+            (_, Some(Poll::Pending)) => Moved::Waits,
+            (_, Some(Poll::Ready(Ok(count)))) => {
+                splice.moved(way, count);
+                Moved::More
+            }
+            (_, Some(Poll::Ready(Err(_)))) => Moved::Broke(Side::To),
         }
     }
 }

@@ -77,16 +77,13 @@ impl Main {
     }
 }
 
-/// Runs a circuit until it is over.
-async fn run_task(mut task: Task) {
+/// Runs a circuit until it is over. No `async fn`: that would hold the task twice, and a relay has many.
+fn run_task(mut task: Task) -> impl Future<Output = ()> {
     let mut timer: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         loop {
             let Some(time) = task.poll(cx.waker()) else { return Poll::Ready(()) };
-            let Some(at) = task.instant(time) else {
-                timer = None;
-                return Poll::Pending;
-            };
+            let Some(at) = task.instant(time) else { return Poll::Pending };
             let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
             // As a connection's timer: moved only when it would fire too late.
             if timer.deadline() > at.into() || timer.is_elapsed() {
@@ -95,7 +92,6 @@ async fn run_task(mut task: Task) {
             ready!(timer.as_mut().poll(cx));
         }
     })
-    .await;
 }
 
 async fn run_dial(works: Works, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<Multiaddr>) {

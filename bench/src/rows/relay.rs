@@ -28,11 +28,23 @@ const SHOWN: usize = 8;
 
 pub(super) fn rows() -> Vec<Entry> {
     vec![
-        Entry { name: "relay: forwarded by a second of its processor, 1 circuit", measure: |name, effort| forward(name, effort, 1) },
-        Entry { name: "relay: forwarded by a second of its processor, 100 circuits", measure: |name, effort| forward(name, effort, 100) },
+        Entry {
+            name: "relay: forwarded by a second of its processor, 1 circuit",
+            measure: |name, effort| forward(name, effort, 1),
+        },
+        Entry {
+            name: "relay: forwarded by a second of its processor, 100 circuits",
+            measure: |name, effort| forward(name, effort, 100),
+        },
         Entry { name: "relay: start to reservation, wall", measure: |name, effort| wait(name, effort, Wait::Reserve) },
-        Entry { name: "relay: dial to circuit, wall", measure: |name, effort| wait(name, effort, Wait::Dial { connected: false }) },
-        Entry { name: "relay: dial to circuit, relay connected before, wall", measure: |name, effort| wait(name, effort, Wait::Dial { connected: true }) },
+        Entry {
+            name: "relay: dial to circuit, wall",
+            measure: |name, effort| wait(name, effort, Wait::Dial { connected: false }),
+        },
+        Entry {
+            name: "relay: dial to circuit, relay connected before, wall",
+            measure: |name, effort| wait(name, effort, Wait::Dial { connected: true }),
+        },
         Entry { name: "relay: heap of a reservation", measure: reservation },
         Entry { name: "relay: heap of an idle circuit beside its two streams", measure: circuit },
     ]

@@ -67,6 +67,22 @@ macro_rules! section {
 }
 use section;
 
+/// How often somebody may ask.
+#[rustfmt::skip]
+macro_rules! rate {
+    ($all:ident, $server:ident . $field:ident, $key:literal, $title:literal) => {
+        section!($all, $key, $title,
+            |c| c.host.relay.$server.clone().unwrap_or_default().$field, c.host.relay.$server.get_or_insert_default().$field, {
+            interval: "Beyond the burst, one each such interval. \"0s\": no limit.",
+            burst: "How many may come at once, at least 1. \"off\": no limit.",
+            entries:
+                "Keys that are remembered, at most 80 bytes each. When there are as many, one goes that used its rate \
+                little. Default 8,192. 0: no limit.",
+        });
+    };
+}
+use rate;
+
 /// All that can be set.
 pub(crate) fn sections() -> Vec<Section> {
     let mut all = Vec::new();

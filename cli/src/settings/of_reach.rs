@@ -1,21 +1,6 @@
 //! What can be set of AutoNAT and AutoRelay. The words are those of the fields' own docs, shortened.
 
-use super::{Entry, Section, Value, section};
-
-/// How often somebody may ask.
-#[rustfmt::skip]
-macro_rules! rate {
-    ($all:ident, $server:ident . $field:ident, $key:literal, $title:literal) => {
-        section!($all, $key, $title,
-            |c| c.host.relay.$server.clone().unwrap_or_default().$field, c.host.relay.$server.get_or_insert_default().$field, {
-            interval: "Beyond the burst, one each such interval. \"0s\": no limit.",
-            burst: "How many may come at once, at least 1. \"off\": no limit.",
-            entries:
-                "Keys that are remembered, at most 80 bytes each. When there are as many, one goes that used its rate \
-                little. Default 8,192. 0: no limit.",
-        });
-    };
-}
+use super::{Entry, Section, Value, rate, section};
 
 #[rustfmt::skip]
 pub(super) fn sections(all: &mut Vec<Section>) {
@@ -56,6 +41,7 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         advertise_boot_delay: "From becoming a public relay to the first advertisement. Default 30 s.",
         advertise_ttl: "How long an advertisement shall last; it is renewed after 7/8 of that. Default 30 min.",
         advertise_retry: "After an advertisement that failed the next is tried after so long. Default 2 min.",
+        advertise_changed: "After a change of our addresses we advertise ourselves anew after so long. Default 30 s.",
         announce_public:
             "Which public addresses of our own are announced while relays are held: \"always\" all, \
             \"unless-private\" all as long as nobody said that we are private, \"verified\" those that were verified \
@@ -148,6 +134,7 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "After the data, the dial waits for up to so long, so that many servers can't be made to dial a victim \
             at one moment. Default 3 s (go-libp2p).",
         transports: "What can be dialed. Default \"tcp\".",
+        names: "Whether addresses that are names are dialed: this program resolves none. Default false.",
         allow_private:
             "Whether addresses in private networks and on this machine are dialed, and peers from there served. \
             Default false; tidewire autonat-server does it where it listens on no public address.",

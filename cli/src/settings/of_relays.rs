@@ -1,21 +1,6 @@
 //! What can be set of relays, on both sides of them. The words are those of the fields' own docs, shortened.
 
-use super::{Entry, Section, Value, section};
-
-/// How often somebody may ask.
-#[rustfmt::skip]
-macro_rules! rate {
-    ($all:ident, $field:ident, $key:literal, $title:literal) => {
-        section!($all, $key, $title,
-            |c| c.host.relay.server.clone().unwrap_or_default().$field, c.host.relay.server.get_or_insert_default().$field, {
-            interval: "Beyond the burst, one each such interval. \"0s\": no limit.",
-            burst: "How many may come at once, at least 1. \"off\": no limit.",
-            entries:
-                "Keys that are remembered, at most 80 bytes each. When there are as many, one goes that used its rate \
-                little. Default 8,192. 0: no limit.",
-        });
-    };
-}
+use super::{Entry, Section, Value, rate, section};
 
 #[rustfmt::skip]
 pub(super) fn sections(all: &mut Vec<Section>) {
@@ -89,6 +74,7 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             (go-libp2p).",
         stop_timeout:
             "How long the destination has to answer, the opening of the stream included. Default 30 s (go-libp2p).",
+        close_timeout: "How long a circuit that is being closed may count. Default 30 s.",
         acl:
             "Who may do what: the first rule that fits decides, if none does anybody may. A rule is \"allow\" or \
             \"deny\", then \"any\", \"reserve\" or \"connect\", then who asks: \"anybody\", a peer id, a network \
@@ -119,13 +105,13 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         duration: "How long it may be open. Default 2 min (go-libp2p). \"never\": no limit.",
         data: "Bytes that may go in each direction. Default 128 KiB (go-libp2p). \"off\": no limit.",
     });
-    rate!(all, reserve_per_peer, "host.relay.server.reserve_per_peer",
+    rate!(all, server.reserve_per_peer, "host.relay.server.reserve_per_peer",
         "How often a peer may ask for reservations: 30 at once, then one every 4 s (rust-libp2p).");
-    rate!(all, reserve_per_network, "host.relay.server.reserve_per_network",
+    rate!(all, server.reserve_per_network, "host.relay.server.reserve_per_network",
         "How often peers of one network may: 60 at once, then one a second (rust-libp2p).");
-    rate!(all, connect_per_peer, "host.relay.server.connect_per_peer",
+    rate!(all, server.connect_per_peer, "host.relay.server.connect_per_peer",
         "How often a peer may ask for circuits: 30 at once, then one every 4 s (rust-libp2p).");
-    rate!(all, connect_per_network, "host.relay.server.connect_per_network",
+    rate!(all, server.connect_per_network, "host.relay.server.connect_per_network",
         "How often peers of one network may: 60 at once, then one a second (rust-libp2p).");
     section!(all, "link.relay", "The streams of relays and of AutoNAT.", |c| c.link.relay, {
         reserve: "Time for a relay to answer RESERVE. Default 60 s (go-libp2p).",

@@ -1,6 +1,6 @@
 //! Relays in words: questions and answers, reservations, circuits.
 
-use super::words::{Kind, Whom, Words, list, short, span};
+use super::words::{Kind, Whom, Words, at, list, short, span};
 use crate::output::size;
 use tidewire_core::PeerId;
 use tidewire_host::link::AskFault;
@@ -14,19 +14,19 @@ use tidewire_relay::{CircuitId, ConnectionId as Named, StreamKey};
 /// What is asked, in a word, and the rest.
 fn question(what: &Ask) -> (&'static str, String) {
     match what {
-        Ask::Reserve => ("a reservation", String::new()),
-        Ask::Connect { destination } => ("a circuit", format!("to {}, ", short(destination))),
-        Ask::Stop { source, limit } => ("to accept a circuit", format!("from {}, {limit}, ", short(source))),
-        Ask::DialMe { addresses } => ("to be dialed", format!("{}, ", list(addresses))),
-        Ask::Probe { addresses, .. } => ("to be probed", format!("{}, ", list(addresses))),
-        Ask::DialBack { .. } => ("whether a nonce came", String::new()),
+        Ask::Reserve => ("reserve", String::new()),
+        Ask::Connect { destination } => ("connect", format!("to {}, ", short(destination))),
+        Ask::Stop { source, limit } => ("accept", format!("from {}, {limit}, ", short(source))),
+        Ask::DialMe { addresses } => ("dial me", format!("{}, ", list(addresses))),
+        Ask::Probe { addresses, .. } => ("probe", format!("{}, ", list(addresses))),
+        Ask::DialBack { .. } => ("nonce", String::new()),
         _ => ("something", format!("{what:?}, ")),
     }
 }
 
 pub(super) fn of_ask(connection: ConnectionId, ask: AskNumber, what: &Ask) -> (String, String) {
     let (word, rest) = question(what);
-    (format!("ask {ask} for {word}"), format!("{rest}on {connection}"))
+    (format!("ask {ask}: {word}"), format!("{rest}on {connection}"))
 }
 
 pub(super) fn of_answer(
@@ -40,7 +40,7 @@ pub(super) fn of_answer(
         Ok(Answer::Reserved(given)) => {
             ("reserved", format!("until {} s since 1970, {}, ", given.expire.as_secs(), given.limit))
         }
-        Ok(Answer::Connected { limit }) => ("a circuit", format!("{limit}, ")),
+        Ok(Answer::Connected { limit }) => ("connected", format!("{limit}, ")),
         Ok(Answer::Accepted) => ("accepted", String::new()),
         Ok(Answer::Refused { status }) => ("refused", format!("{status}, ")),
         Ok(other) => ("answered", format!("{other:?}, ")),
@@ -51,16 +51,16 @@ pub(super) fn of_answer(
 
 pub(super) fn of_request(connection: ConnectionId, stream: StreamId, request: &Request) -> (String, String) {
     let (word, rest) = match request {
-        Request::Reserve => ("a reservation", String::new()),
-        Request::Connect { destination } => ("a circuit", format!("to {}, ", short(destination))),
-        Request::Stop { source, limit } => ("to accept a circuit", format!("from {}, {limit}, ", short(source))),
-        Request::DialMe { addresses } => ("to be dialed", format!("{}, ", list(addresses))),
-        Request::Probe { addresses, .. } => ("to be probed", format!("{}, ", list(addresses))),
-        Request::Paid { bytes } => ("what it paid for", format!("{}, ", size(*bytes))),
-        Request::DialBack { .. } => ("whether a nonce came", String::new()),
+        Request::Reserve => ("reserve", String::new()),
+        Request::Connect { destination } => ("connect", format!("to {}, ", short(destination))),
+        Request::Stop { source, limit } => ("accept", format!("from {}, {limit}, ", short(source))),
+        Request::DialMe { addresses } => ("dial me", format!("{}, ", list(addresses))),
+        Request::Probe { addresses, .. } => ("probe", format!("{}, ", list(addresses))),
+        Request::Paid { bytes } => ("paid", format!("{}, ", size(*bytes))),
+        Request::DialBack { .. } => ("nonce", String::new()),
         _ => ("something", format!("{request:?}, ")),
     };
-    (format!("asks for {word}"), format!("{rest}stream {stream} on {connection}"))
+    (format!("asks: {word}"), format!("{rest}stream {stream} on {connection}"))
 }
 
 pub(super) fn of_reply(connection: ConnectionId, stream: StreamId, reply: &Reply) -> (String, String) {
@@ -92,7 +92,7 @@ pub(super) fn of_splice(splice: &Splice) -> Words {
 
 pub(super) fn of_carry(carry: &Carry) -> Words {
     let Carry { over: (connection, stream), dial, remote, .. } = carry;
-    let detail = format!("over stream {stream} of {connection}, with {remote}");
+    let detail = format!("over stream {stream} of {connection}, with {}", at(remote));
     match dial {
         Some((dial, peer)) => Words::new(Kind::Out, Whom::Peer(*peer), format!("{dial} goes through a relay"), detail),
         None => {

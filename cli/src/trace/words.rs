@@ -75,14 +75,14 @@ impl Words {
                     Kind::In,
                     Whom::Connection(*connection),
                     format!("connects {connection}"),
-                    format!("from {remote} to {local}{over}{asn}"),
+                    format!("from {} to {}{over}{asn}", at(remote), at(local)),
                 )
             }
             Input::Dialed { dial, connection, local, remote } => Words::new(
                 Kind::In,
                 Whom::Connection(*connection),
                 format!("{dial} connected as {connection}"),
-                format!("{local} to {remote}"),
+                format!("{} to {}", at(local), at(remote)),
             ),
             Input::DialFailed { dial, fault } => {
                 Words::new(Kind::In, Whom::Dial(*dial), format!("{dial} failed"), fault.to_string())
@@ -91,7 +91,7 @@ impl Words {
             Input::Listen { listener, address } => wish("listen".into(), format!("{listener} at {address}")),
             Input::Unlisten { listener } => wish("listen no more".into(), listener.to_string()),
             Input::Connect { request, peer, addresses, options } => {
-                let mut detail = format!("{request}, {}", list(addresses));
+                let mut detail = format!("{request}, {}", list(&addresses.iter().map(at).collect::<Vec<_>>()));
                 for (on, word) in
                     [(options.direct_only, "direct only"), (options.forced, "forced"), (options.new, "a new one")]
                 {
@@ -344,7 +344,7 @@ fn of_manager(event: &connmgr::Event) -> Words {
         E::Disconnected { peer } => about(peer, format!("{} is disconnected", short(peer)), String::new()),
         E::ConnectionOpened { connection, peer, direction, remote, limited } => {
             let limited = if *limited { ", limited by a relay" } else { "" };
-            about(peer, format!("{connection} opened"), format!("{direction}, {remote}{limited}"))
+            about(peer, format!("{connection} opened"), format!("{direction}, {}{limited}", at(remote)))
         }
         E::ConnectionClosed { connection, peer, by, reason, lived } => {
             about(peer, format!("{connection} closed"), format!("by {by} after {}: {reason}", span(*lived)))
@@ -420,6 +420,13 @@ pub(super) fn list<T: ToString>(all: &[T]) -> String {
 
 fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// An address as it is; one that leads through a relay without its two long names.
+pub(super) fn at(address: &Multiaddr) -> String {
+    let Some(relay) = address.relay_peer_id() else { return address.to_string() };
+    let through = format!("{} at {}", short(&relay), place(address));
+    address.peer_id().map_or_else(|| through.clone(), |peer| format!("{} through {through}", short(&peer)))
 }
 
 /// Where nothing better is known, an address says who it is.

@@ -334,7 +334,11 @@ impl Model {
         if !free {
             self.back_off(n);
         }
-        if matches!(fault, DialFault::Transport(_) | DialFault::Upgrade(_) | DialFault::WrongPeer(_)) {
+        let at_address = matches!(
+            fault,
+            DialFault::Transport(_) | DialFault::Upgrade(_) | DialFault::WrongPeer(_) | DialFault::Timeout(_)
+        );
+        if at_address {
             self.dials.remembered.iter_mut().filter(|known| known.peer == n).for_each(|known| known.connected = false);
         }
         let took = self.now.since(attempt.since);

@@ -8,10 +8,10 @@
 //! ```
 
 use super::LinkConfig;
+use super::few::Few;
 use super::message::AskFault;
 use crate::AskNumber;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::{Buf, BytesMut};
 use core::time::Duration;
@@ -88,17 +88,17 @@ pub(super) struct Gone {
 /// All of one link.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    all: BTreeMap<StreamId, Exchange>,
+    all: Few<Exchange>,
 }
 
 impl Exchanges {
     pub(super) fn has(&self, id: StreamId) -> bool {
-        self.all.contains_key(&id)
+        self.all.get(id).is_some()
     }
 
     /// Whether the remote may ask once more.
     pub(super) fn has_room(&self, config: &LinkConfig) -> bool {
-        self.all.values().filter(|exchange| !exchange.ours).count() < config.max_exchanges
+        self.all.iter().filter(|(_, exchange)| !exchange.ours).count() < config.max_exchanges
     }
 
     fn insert(&mut self, id: StreamId, role: Role, ours: bool, out: BytesMut) {
@@ -130,7 +130,7 @@ impl Exchanges {
 
     /// Listens to what the remote asks.
     pub(super) fn admit(&mut self, now: Time, id: StreamId, context: &Context, config: &LinkConfig) {
-        if let Some(exchange) = self.all.get_mut(&id)
+        if let Some(exchange) = self.all.get_mut(id)
             && let Role::Waiting { service, .. } = exchange.role
         {
             let responder = Box::new(Responder::new(service, context, &config.relay, now));
@@ -140,7 +140,7 @@ impl Exchanges {
 
     /// Answers what the remote asked. Whatever does not fit what was asked is no answer: the stream is reset.
     pub(super) fn reply(&mut self, now: Time, id: StreamId, reply: &Reply, keypair: &Keypair) -> bool {
-        let Some(Exchange { role: Role::Responding { responder, .. }, out, .. }) = self.all.get_mut(&id) else {
+        let Some(Exchange { role: Role::Responding { responder, .. }, out, .. }) = self.all.get_mut(id) else {
             return true;
         };
         responder.reply(now, reply, Some(keypair), out).is_ok()
@@ -148,7 +148,7 @@ impl Exchanges {
 
     /// Pays what an answer asked for.
     pub(super) fn pay(&mut self, now: Time, id: StreamId) {
-        if let Some(Exchange { role: Role::Asking { asker, .. }, out, .. }) = self.all.get_mut(&id) {
+        if let Some(Exchange { role: Role::Asking { asker, .. }, out, .. }) = self.all.get_mut(id) {
             // Nothing was asked for, or it is being paid: then nothing is.
             let _ = asker.pay(now, out);
         }
@@ -157,12 +157,12 @@ impl Exchanges {
     /// The stream on which this was asked, if it isn't answered.
     pub(super) fn of_ask(&self, ask: AskNumber) -> Option<StreamId> {
         let is = |exchange: &Exchange| matches!(exchange.role, Role::Asking { ask: known, .. } if known == ask);
-        self.all.iter().find(|(_, exchange)| is(exchange)).map(|(id, _)| *id)
+        self.all.iter().find(|(_, exchange)| is(exchange)).map(|(id, _)| id)
     }
 
     /// A stream is gone.
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Gone> {
-        let exchange = self.all.remove(&id)?;
+        let exchange = self.all.remove(id)?;
         let (circuit, wanted) = (!exchange.ours && exchange.is_circuit(), exchange.wanted);
         let ask = match exchange.role {
             Role::Asking { ask, .. } => Some(ask),
@@ -173,7 +173,7 @@ impl Exchanges {
 
     /// Whether a stream may still become a circuit. Whoever asks is told when it has, or when it can't any more.
     pub(super) fn want(&mut self, id: StreamId) -> bool {
-        match self.all.get_mut(&id) {
+        match self.all.get_mut(id) {
             Some(Exchange { role: Role::Responding { .. }, wanted, .. }) => {
                 *wanted = true;
                 true
@@ -185,7 +185,7 @@ impl Exchanges {
     /// The connection is over: the questions that have no answer.
     pub(super) fn end(&mut self) -> Vec<AskNumber> {
         let all = core::mem::take(&mut self.all);
-        let asked = all.into_values().filter_map(|exchange| match exchange.role {
+        let asked = all.iter().filter_map(|(_, exchange)| match exchange.role {
             Role::Asking { ask, .. } => Some(ask),
             _ => None,
         });
@@ -203,21 +203,21 @@ impl Exchanges {
         tx: &mut BytesMut,
     ) -> Step {
         let until = now + linger;
-        let Some(exchange) = self.all.get_mut(&id) else { return Step::Goes };
+        let Some(exchange) = self.all.get_mut(id) else { return Step::Goes };
         let step = exchange.run(now, id, connection, tx, until);
         if matches!(step, Step::Circuit { .. }) {
-            self.all.remove(&id);
+            self.all.remove(id);
         }
         step
     }
 
     pub(super) fn expired(&self, now: Time) -> Vec<StreamId> {
-        self.all.iter().filter(|(_, exchange)| exchange.deadline() <= now).map(|(id, _)| *id).collect()
+        self.all.iter().filter(|(_, exchange)| exchange.deadline() <= now).map(|(id, _)| id).collect()
     }
 
     /// A link has few such streams: a walk over them is O(1).
     pub(super) fn deadline(&self) -> Time {
-        self.all.values().map(Exchange::deadline).min().unwrap_or(Time::NEVER)
+        self.all.iter().map(|(_, exchange)| exchange.deadline()).min().unwrap_or(Time::NEVER)
     }
 
     pub(super) fn memory_used(&self) -> usize {
@@ -227,9 +227,9 @@ impl Exchanges {
                 Role::Responding { responder, .. } => size_of::<Responder>() + responder.memory_used(),
                 Role::Waiting { .. } | Role::Closing { .. } => 0,
             };
-            size_of::<(StreamId, Exchange)>() + exchange.rx.capacity() + exchange.out.capacity() + machine
+            exchange.rx.capacity() + exchange.out.capacity() + machine
         };
-        self.all.values().map(each).sum()
+        self.all.memory_used() + self.all.iter().map(|(_, exchange)| each(exchange)).sum::<usize>()
     }
 }
 
@@ -324,7 +324,8 @@ impl Exchange {
             && match &self.role {
                 Role::Waiting { .. } => false,
                 Role::Responding { responder } => responder.wants_more(),
-                Role::Asking { .. } | Role::Closing { .. } => true,
+                Role::Asking { asker, .. } => asker.is_circuit() || asker.wants_more(),
+                Role::Closing { .. } => true,
             }
     }
 

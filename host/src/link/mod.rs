@@ -18,6 +18,7 @@ mod code;
 mod config;
 mod events;
 mod exchanges;
+mod few;
 mod inside;
 mod message;
 mod orders;

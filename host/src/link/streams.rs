@@ -1,10 +1,11 @@
 //! The application's streams on a link: whom the host admitted, and which are over.
 
 use super::asks::Circuit;
+use super::few::Few;
 use super::message::{Report, StreamEvent};
 use crate::{Direction, OpenId, StreamId};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use tidewire_core::{PeerId, Time};
 use tidewire_multistream::{Protocol, RouteId};
@@ -55,28 +56,28 @@ impl Stream {
 /// All of one link.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    all: BTreeMap<muxer::StreamId, Stream>,
+    all: Few<Stream>,
     /// Those that were left, by the time that the remote has.
     leaving: BTreeSet<(Time, muxer::StreamId)>,
 }
 
 impl Streams {
     pub(super) fn get(&self, id: muxer::StreamId) -> Option<&Stream> {
-        self.all.get(&id)
+        self.all.get(id)
     }
 
     pub(super) fn get_mut(&mut self, id: muxer::StreamId) -> Option<&mut Stream> {
-        self.all.get_mut(&id)
+        self.all.get_mut(id)
     }
 
     /// What is known of it as a circuit.
     pub(super) fn circuit(&mut self, id: muxer::StreamId) -> Option<&mut Circuit> {
-        self.all.get_mut(&id)?.circuit.as_deref_mut()
+        self.all.get_mut(id)?.circuit.as_deref_mut()
     }
 
     /// The application let go of it. The first time counts.
     pub(super) fn leave(&mut self, id: muxer::StreamId, until: Time) {
-        if let Some(known) = self.all.get_mut(&id)
+        if let Some(known) = self.all.get_mut(id)
             && known.left.is_none()
         {
             known.left = Some(until);
@@ -98,34 +99,34 @@ impl Streams {
     }
 
     pub(super) fn remove(&mut self, id: muxer::StreamId) -> Option<Stream> {
-        let known = self.all.remove(&id)?;
+        let known = self.all.remove(id)?;
         if let Some(until) = known.left {
             self.leaving.remove(&(until, id));
         }
-        if self.all.is_empty() {
-            // The trees would keep their first nodes, 1 KiB on every idle link.
-            (self.all, self.leaving) = (BTreeMap::new(), BTreeSet::new());
+        if self.leaving.is_empty() {
+            // The tree would keep its first node, on every idle link.
+            self.leaving = BTreeSet::new();
         }
         Some(known)
     }
 
     /// Whether the application has it.
     pub(super) fn is_admitted(&self, id: muxer::StreamId) -> bool {
-        self.all.get(&id).is_some_and(|stream| matches!(stream.stage, Stage::Admitted))
+        self.all.get(id).is_some_and(|stream| matches!(stream.stage, Stage::Admitted))
     }
 
     pub(super) fn any_admitted(&self) -> bool {
-        self.all.values().any(|stream| matches!(stream.stage, Stage::Admitted))
+        self.all.iter().any(|(_, stream)| matches!(stream.stage, Stage::Admitted))
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = muxer::StreamId> {
-        self.all.keys().copied()
+        self.all.iter().map(|(id, _)| id)
     }
 
     /// Those that the application has.
     pub(super) fn admitted(&self) -> impl Iterator<Item = muxer::StreamId> {
         let has = |stream: &Stream| matches!(stream.stage, Stage::Admitted) && stream.left.is_none();
-        self.all.iter().filter(move |(_, stream)| has(stream)).map(|(id, _)| *id)
+        self.all.iter().filter(move |(_, stream)| has(stream)).map(|(id, _)| id)
     }
 
     /// The stream of a wish that is not fulfilled yet.
@@ -134,13 +135,13 @@ impl Streams {
             Stage::Proposed(id) | Stage::Reported(Who::Asked(id, _)) => *id == open,
             _ => false,
         };
-        self.all.iter().find(|(_, stream)| wanted(stream)).map(|(id, _)| *id)
+        self.all.iter().find(|(_, stream)| wanted(stream)).map(|(id, _)| id)
     }
 
     /// Takes all streams out that were asked for and not handed out yet: they will not be. Says whose they were.
     pub(super) fn unanswered(&mut self) -> Vec<OpenId> {
         let mut wishes = Vec::new();
-        self.all.retain(|_, stream| match &stream.stage {
+        self.all.retain(|stream| match &stream.stage {
             Stage::Proposed(open) | Stage::Reported(Who::Asked(open, _)) => {
                 wishes.push(*open);
                 false
@@ -164,7 +165,7 @@ impl Streams {
             }
         };
         let stage = Stage::Reported(who);
-        match self.all.get_mut(&id) {
+        match self.all.get_mut(id) {
             Some(known) => known.stage = stage,
             None => self.insert(id, Stream::new(stage)),
         }
@@ -173,7 +174,7 @@ impl Streams {
 
     /// The application gets a stream, and whether it ended before. `None`: there is none that waits for it.
     pub(super) fn admit(&mut self, id: muxer::StreamId, peer: PeerId) -> Option<(StreamEvent, bool)> {
-        let known = self.all.get_mut(&id)?;
+        let known = self.all.get_mut(id)?;
         if !matches!(known.stage, Stage::Reported(_)) {
             return None;
         }
@@ -191,8 +192,7 @@ impl Streams {
 
     pub(super) fn memory_used(&self) -> usize {
         let held: usize =
-            self.all.values().flat_map(|stream| &stream.circuit).map(|circuit| circuit.held.capacity()).sum();
-        held + self.all.len() * size_of::<(muxer::StreamId, Stream)>()
-            + self.leaving.len() * size_of::<(Time, muxer::StreamId)>()
+            self.all.iter().flat_map(|(_, stream)| &stream.circuit).map(|circuit| circuit.held.capacity()).sum();
+        held + self.all.memory_used() + self.leaving.len() * size_of::<(Time, muxer::StreamId)>()
     }
 }

@@ -149,6 +149,7 @@ impl Host {
                 let limited = remote.is_relayed() && self.is_limited(connection);
                 self.manage(connmgr::Input::Established { connection, peer, origin, role, limited });
             }
+            (Report::Ended { by, fault: Fault::Transport, why }, _) if self.awaits_reason(connection, by, &why) => {}
             (Report::Ended { by, fault, why }, _) => self.ended(connection, by, fault, &why),
             (report, Some(peer)) => self.report_of(connection, peer, report),
             (_, None) => {}
@@ -207,7 +208,9 @@ impl Host {
     }
 
     /// A link is over.
-    fn ended(&mut self, connection: ConnectionId, by: By, fault: Fault, why: &str) {
+    pub(super) fn ended(&mut self, connection: ConnectionId, by: By, fault: Fault, why: &str) {
+        let of_circuit = self.reason_of_circuit(connection).filter(|_| fault == Fault::Transport);
+        let why = of_circuit.as_deref().unwrap_or(why);
         let Some(entry) = self.forget(connection) else { return };
         match (entry.dial, entry.peer) {
             (Some(dial), None) => {

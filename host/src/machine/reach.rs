@@ -159,12 +159,16 @@ impl Reach {
     }
 
     pub(super) fn memory_used(&self) -> usize {
+        let heap = |list: &Vec<Multiaddr>| {
+            list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
+        };
         let listeners =
-            self.listeners.values().map(|listener| listener.addresses.capacity() * size_of::<Multiaddr>() + 64);
+            self.listeners.values().map(|listener| heap(&listener.addresses) + size_of::<(ListenerId, Listener)>());
         self.observed.memory_used()
             + self.externals.memory_used()
             + listeners.sum::<usize>()
-            + self.relayed.capacity() * size_of::<Multiaddr>()
+            + heap(&self.relayed)
+            + self.chosen.as_ref().map_or(0, heap)
             + self.protocols.capacity() * size_of::<Protocol>()
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Circuits {
     timers: BTreeSet<(Time, CircuitId)>,
     /// Those that may have something to move.
     due: BTreeSet<Use>,
+    /// Links that had no use for more: their streams are read on once they have.
+    full: BTreeSet<ConnectionId>,
 }
 
 /// A circuit between others.
@@ -69,6 +71,14 @@ struct Lane {
     finished: bool,
 }
 
+impl Lane {
+    /// Whether nothing is read of the side that it comes from, and that side is not over: its last piece waits to be written, or
+    /// it has finished, and the other direction still goes to it.
+    fn is_unread(&self, back: &Lane) -> bool {
+        if self.ended { !back.finished } else { !self.chunk.is_empty() }
+    }
+}
+
 impl Circuits {
     /// Whether a connection is made of a circuit.
     pub(super) fn carries(&self, connection: ConnectionId) -> bool {
@@ -78,6 +88,24 @@ impl Circuits {
     /// A connection that is made of a circuit has something to send, or was closed.
     pub(super) fn wake(&mut self, connection: ConnectionId) {
         self.due.insert(Use::Carries(connection));
+    }
+
+    /// How many are relayed.
+    #[cfg(test)]
+    pub(super) fn relayed(&self) -> usize {
+        self.relayed.len()
+    }
+
+    /// Whether one may have something to move.
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// A link has gone on, and so many bytes wait for it.
+    pub(super) fn consumed(&mut self, connection: ConnectionId, waiting: usize) {
+        if waiting < MAX_RX && self.full.remove(&connection) {
+            self.wake(connection);
+        }
     }
 
     /// Whether an event of a stream is ours, and no application's.
@@ -109,7 +137,7 @@ impl Circuits {
         let held = |relayed: &Relayed| relayed.forward.chunk.capacity() + relayed.backward.chunk.capacity();
         self.relayed.values().map(held).sum::<usize>()
             + self.relayed.len() * size_of::<(CircuitId, Relayed)>()
-            + (self.streams.len() * 2 + self.due.len() + self.timers.len()) * size_of::<(At, Use)>()
+            + (self.streams.len() * 2 + self.full.len() + self.due.len() + self.timers.len()) * size_of::<(At, Use)>()
     }
 }
 
@@ -216,6 +244,10 @@ impl Solo {
                 }
             }
         }
+        if self.links.get(&connection).is_some_and(|wire| !wire.ended && wire.rx.len() >= MAX_RX) {
+            // Nothing more may arrive before it is read on.
+            self.circuits.full.insert(connection);
+        }
         // Bytes came, or there is room to say more.
         if moved {
             self.due.insert(connection);
@@ -226,6 +258,7 @@ impl Solo {
     fn uncarry(&mut self, connection: ConnectionId, at: At) {
         self.circuits.carried.remove(&connection);
         self.circuits.streams.remove(&at);
+        self.circuits.full.remove(&connection);
         if let Some(wire) = self.links.get_mut(&at.0) {
             wire.link.leave(at.1, &mut wire.tx);
             self.due.insert(at.0);
@@ -240,6 +273,7 @@ impl Solo {
         relayed.splice.tick(self.now);
         self.run_lane(Way::Forward, &mut relayed);
         self.run_lane(Way::Backward, &mut relayed);
+        self.notice_resets(&mut relayed);
         let (forward, backward) = (relayed.splice.bytes(Way::Forward), relayed.splice.bytes(Way::Backward));
         let end = match relayed.splice.ended() {
             Some(ended) => {
@@ -319,6 +353,23 @@ impl Solo {
                 Err(_) => return splice.close(to_broke),
             }
         }
+    }
+
+    /// A side of which nothing is read now tells of its reset nowhere else.
+    fn notice_resets(&mut self, relayed: &mut Relayed) {
+        let Relayed { source, destination, forward, backward, .. } = &*relayed;
+        let source = forward.is_unread(backward).then_some((*source, CircuitEnd::SourceReset));
+        let destination = backward.is_unread(forward).then_some((*destination, CircuitEnd::DestinationReset));
+        for (at, why) in source.into_iter().chain(destination) {
+            if relayed.splice.ended().is_none() && self.is_reset(at) {
+                relayed.splice.close(why);
+            }
+        }
+    }
+
+    fn is_reset(&mut self, at: At) -> bool {
+        let written = self.write_stream(at, &[]);
+        matches!(written, Err(WriteError::Reset { .. } | WriteError::Unknown | WriteError::Failed))
     }
 
     fn read_stream(&mut self, (connection, stream): At) -> Result<Option<BytesMut>, ReadStreamError> {

@@ -329,7 +329,7 @@ impl Solo {
     /// What to do next. While [`SoloConfig::max_actions`] wait, the links stand still, and what was received stays in their `rx`;
     /// they go on when these are polled: poll until there is nothing more.
     pub fn poll(&mut self) -> Option<SoloAction> {
-        if self.actions.is_empty() && !self.due.is_empty() {
+        if self.actions.is_empty() && (!self.due.is_empty() || self.circuits.is_due()) {
             self.settle();
         }
         self.actions.pop_front()
@@ -455,6 +455,7 @@ impl Solo {
         if wire.rx.is_empty() {
             wire.rx = BytesMut::new();
         }
+        self.circuits.consumed(connection, wire.rx.len());
         let deadline = wire.link.deadline();
         if deadline != wire.deadline {
             self.timers.remove(&(wire.deadline, connection));

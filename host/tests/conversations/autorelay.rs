@@ -21,7 +21,7 @@ fn town(world: &mut World) -> (Vec<HostId>, HostId, HostId) {
         });
         relays.push(world.add(node, [ipv4(n)]));
     }
-    let hidden = node(world, 6, |config| config.host.relay.auto_relay = Some(AutoRelayConfig::mission()));
+    let hidden = node(world, 6, |config| config.host.relay.auto_relay = Some(AutoRelayConfig::classic()));
     let hidden = world.add(hidden, [ipv4(6)]);
     let friend = node(world, 7, |_| {});
     let friend = world.add(friend, [ipv4(7)]);

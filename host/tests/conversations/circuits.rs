@@ -23,11 +23,11 @@ fn a_relay_that_restarts_under_a_circuit_ends_it_and_carries_the_next_one() {
         let hosts @ [relay, holder, dialer] = relayed(world, |_| {});
         listen_at_relay(world, holder);
         through(world, hosts);
+        world.run_for(secs(1))?;
         world.exit(relay);
         world.run_for(secs(2))?;
         for (id, other) in [(holder, 3), (dialer, 2)] {
             assert!(of(world, id).connections_to(&peer(other)).is_empty(), "{id}");
-            eprintln!("{id} {:?} {:#?}", closed(world, id), of(world, id).told().collect::<Vec<_>>());
             assert_eq!(closed(world, id).iter().filter(|(_, who, ..)| *who == peer(other)).count(), 1, "{id}");
             let told = client_events(world, id).into_iter().filter_map(|event| match event {
                 ClientEvent::CircuitEnded { why, .. } => Some(why),
@@ -70,7 +70,10 @@ fn of_two_circuits_between_the_same_two_that_crossed_one_stays_and_it_is_the_sam
         // What one end dialed the other end accepted.
         let outbound = |id, other| {
             let manager = of(world, id).solo.host().manager();
-            manager.connections_of(&peer(other)).filter(|view| view.direction == tidewire_host::Direction::Outbound).count()
+            manager
+                .connections_of(&peer(other))
+                .filter(|view| view.direction == tidewire_host::Direction::Outbound)
+                .count()
         };
         assert_eq!(outbound(left, 3) + outbound(right, 2), 1);
         assert_eq!(of(world, relay).solo.host().relay_server().unwrap().counts().circuits, 1);
@@ -94,9 +97,9 @@ fn a_circuit_in_a_circuit_is_refused_as_a_way_to_dial_and_as_a_place_to_listen()
             |(_, event)| matches!(event, tidewire_connmgr::Event::DialFailed { report, .. } if report.peer == peer(4)),
         );
         assert!(failed);
-        let listens = of(world, dialer).told().any(|(_, event)| {
-            matches!(event, Event::Listening { listener: ListenerId(9), .. })
-        });
+        let listens = of(world, dialer)
+            .told()
+            .any(|(_, event)| matches!(event, Event::Listening { listener: ListenerId(9), .. }));
         assert!(!listens);
         let views = of(world, dialer).solo.host().relay_client().views(world.now());
         assert!(views.into_iter().all(|view| view.left.is_none()), "nobody gave a reservation");

@@ -1,7 +1,7 @@
 //! Relays: reservations, circuits through them, their limits, their end.
 
 use crate::solo_node::Outcome;
-use crate::town::{assert_empty, assert_lifecycle, at, closed, millis, node, of, only, peer, secs, tell};
+use crate::town::{assert_empty, assert_lifecycle, at, closed, millis, node, node_at, of, only, peer, secs, tell};
 use std::time::Duration;
 use tidewire_core::Multiaddr;
 use tidewire_host::link::StreamEvent;
@@ -217,6 +217,23 @@ fn after_the_relays_restart_the_reservation_is_made_again() {
             .any(|event| matches!(event, ClientEvent::Lost { why: Lost::Disconnected, .. }));
         assert!(lost);
         through(world, hosts);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_relay_that_is_gone_for_a_while_is_tried_again_until_it_is_back() {
+    check(0..2, |world| {
+        let [relay, holder, _] = relayed(world, |_| {});
+        listen_at_relay(world, holder);
+        world.kill(relay);
+        // Nobody listens at its address meanwhile: each try is refused at once.
+        let other = node_at(world, 9, |_| {}, &[]);
+        world.start(relay, other);
+        world.run_for(secs(8))?;
+        let failed = |event: &ClientEvent| matches!(event, ClientEvent::Failed { retry: Some(_), .. });
+        let tries = client_events(world, holder).iter().filter(|event| failed(event)).count();
+        assert!((2..5).contains(&tries), "{:?}", client_events(world, holder));
         Ok(())
     });
 }

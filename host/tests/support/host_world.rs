@@ -5,12 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::{DialFault, DialOptions};
 use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, Role, Seed, Time, UnixTime};
-use tidewire_host::link::{Fault, OpenFault, Order, Report};
+use tidewire_host::addresses::NatStatus;
+use tidewire_host::link::{AskFault, Fault, OpenFault, Order, Report};
 use tidewire_host::{
-    Action, By, Command, Config, ConnectionId, DialId, Direction, Event, Host, Input, OpenId, OpenOptions, RequestId,
-    StreamId,
+    Action, AskNumber, By, Carry, Command, Config, ConnectionId, DialId, Direction, Event, Host, Input, ListenerId,
+    OpenId, OpenOptions, RelayCommand, RequestId, Splice, StreamId,
 };
 use tidewire_multistream::{Protocol, Protocols};
+use tidewire_relay::autonat::{v1, v2};
+use tidewire_relay::autorelay::{AutoRelayConfig, Candidate};
+use tidewire_relay::client::Ending;
+use tidewire_relay::exchange::{Answer, Ask, Reply, Request, Service};
+use tidewire_relay::server::{CircuitEnd, Offer, ServerConfig};
+use tidewire_relay::{CircuitId, Limit, Reservation, Status};
 use tidewire_upgrade::muxer::MuxerKind;
 
 /// One thing that happens: what, and to whom.
@@ -31,16 +38,30 @@ struct Link {
     /// Not handed out yet, by the wish that they fulfil, if any.
     reported: BTreeMap<StreamId, Option<OpenId>>,
     admitted: BTreeSet<StreamId>,
+    /// What the remote asks, once its stream is admitted.
+    requests: BTreeMap<StreamId, Request>,
+    /// What it asked, and waits for.
+    asked: BTreeSet<StreamId>,
+    /// What the host asks, and on which stream.
+    asks: BTreeMap<AskNumber, (StreamId, Ask)>,
+    circuits: BTreeSet<StreamId>,
+    /// The stream that it is made of.
+    over_stream: Option<(ConnectionId, StreamId)>,
     next: u64,
     over: bool,
 }
 
 pub(crate) struct World {
     now: Time,
+    tight: bool,
     host: Host,
     peers: Vec<PeerId>,
     links: BTreeMap<ConnectionId, Link>,
     dials: BTreeMap<DialId, PeerId>,
+    /// Those of the dials that are circuits, and the circuits that came.
+    carried: BTreeMap<DialId, Carry>,
+    came: Vec<Carry>,
+    splices: BTreeMap<CircuitId, Splice>,
     /// The wishes that were not answered or cancelled.
     open: BTreeSet<OpenId>,
     /// Whom the application was told to be connected.
@@ -67,16 +88,38 @@ impl World {
             config.manager.worth.low = 1;
             config.manager.worth.high = 2;
         }
+        let mut server = ServerConfig::default();
+        server.offer = Offer::Always;
+        server.circuits_per_peer = 2;
+        let relay = &mut config.relay;
+        relay.server = Some(server);
+        relay.autonat_v1_server = Some(v1::ServerConfig::default());
+        relay.autonat_v2_server = Some(v2::ServerConfig::default());
+        relay.auto_relay = Some(AutoRelayConfig::classic());
+        relay.max_probes = 3;
         let host = Host::new(config, peers[0], &Seed::new([9; 32]), UnixTime::from_secs(1_800_000_000));
         let (links, dials, open) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        World { now: Time::ZERO, host, peers, links, dials, open, connected: BTreeSet::new(), next: 0 }
+        World {
+            now: Time::ZERO,
+            tight,
+            host,
+            peers,
+            links,
+            dials,
+            carried: BTreeMap::new(),
+            came: Vec::new(),
+            splices: BTreeMap::new(),
+            open,
+            connected: BTreeSet::new(),
+            next: 0,
+        }
     }
 
     pub(crate) fn run(&mut self, op: Op) {
         let n = usize::from(op.a) % self.peers.len();
         let peer = self.peers[n];
         let connection = self.links.keys().copied().nth(usize::from(op.a) % self.links.len().max(1));
-        match op.what % 16 {
+        match op.what % 21 {
             0 => self.incoming(if op.b.is_multiple_of(4) { relayed(n, self.peers[4]) } else { address(n) }),
             1 => {
                 let (request, addresses) = (RequestId(self.fresh()), vec![address(n)]);
@@ -131,14 +174,83 @@ impl World {
                     self.tell(Input::Manage(Command::Addresses { peer, addresses, ttl }));
                 }
             },
-            _ if op.a == 255 => self.tell(Input::Shutdown),
+            16 => self.say_of_relays(n, op.b),
+            17 => {
+                self.ask(connection, op.b);
+                if op.a >= 64 {
+                    self.exchange(connection);
+                }
+            }
+            18 => {
+                if op.a >= 64 {
+                    self.exchange(connection);
+                }
+                self.answer(connection, op.b);
+            }
+            19 => self.drive(op.b),
+            15 if op.a == 255 => self.tell(Input::Shutdown),
+            20 => {
+                if let Some(link) = connection.and_then(|it| self.links.get_mut(&it))
+                    && let Some(stream) =
+                        link.circuits.iter().copied().nth(usize::from(op.b) % link.circuits.len().max(1))
+                {
+                    let ending = [Ending::Local, Ending::Closed, Ending::Reset][usize::from(op.b) % 3];
+                    link.end_circuit(stream, ending);
+                }
+            }
             _ => self.tell(Input::Protocols(vec![Protocol::new(&format!("/p/{}", op.b)).unwrap()])),
+        }
+    }
+
+    /// All others are connected, and each holds a reservation with us, or we with it: much is to be done from there.
+    pub(crate) fn acquaint(&mut self) {
+        for (n, peer) in self.peers.clone().into_iter().enumerate().skip(1) {
+            self.incoming(address(n));
+            let connection = ConnectionId(self.next);
+            let Some(link) = self.links.get_mut(&connection) else { continue };
+            link.peer = Some(peer);
+            let (role, security, muxer) = (Role::Responder, "/noise".into(), MuxerKind::Yamux);
+            link.outbox.push_back(Report::Established { peer, role, security, muxer });
+            self.exchange(Some(connection));
+            match n % 2 {
+                0 => self.ask(Some(connection), 0),
+                _ => self.tell(Input::Relay(RelayCommand::Reserve { relay: peer, addresses: vec![] })),
+            }
+            self.exchange(Some(connection));
+            self.answer(Some(connection), 1);
+            self.exchange(Some(connection));
+        }
+    }
+
+    /// A link and the host hear each other.
+    fn exchange(&mut self, connection: Option<ConnectionId>) {
+        for _ in 0..3 {
+            self.obey(connection, 1);
+            while connection.and_then(|it| self.links.get(&it)).is_some_and(|link| !link.outbox.is_empty()) {
+                self.deliver(connection);
+            }
         }
     }
 
     /// Everything comes to its end.
     pub(crate) fn settle(mut self) {
+        if self.tight {
+            self.tell(Input::Shutdown);
+        } else {
+            // Nobody wants a relay any more.
+            self.tell(Input::NatStatus(NatStatus::Public));
+            for relay in self.peers.clone() {
+                let _ = self.host.handle(self.now, Input::Relay(RelayCommand::Release { relay }));
+            }
+            for listener in (0..3).map(ListenerId) {
+                let _ = self.host.handle(self.now, Input::Unlisten { listener });
+            }
+            self.carry_out();
+        }
         for _ in 0..20 {
+            while !self.came.is_empty() || !self.splices.is_empty() {
+                self.drive(3);
+            }
             for connection in self.links.keys().copied().collect::<Vec<_>>() {
                 self.obey(Some(connection), 255);
                 if let Some(link) = self.links.get_mut(&connection) {
@@ -155,6 +267,13 @@ impl World {
         }
         assert!(self.open.is_empty(), "never answered: {:?}", self.open);
         assert!(self.connected.is_empty(), "{:?}", self.connected);
+        let server = self.host.relay_server().unwrap().counts();
+        assert_eq!((server.connections, server.reservations, server.circuits), (0, 0, 0));
+        let client = self.host.relay_client().counts();
+        assert_eq!((client.reservations, client.dials, client.circuits_out, client.circuits_in), (0, 0, 0, 0));
+        assert_eq!(client.asks, 0);
+        assert!(self.host.autonat_v1_server().unwrap().explain(self.now).requests.is_empty());
+        assert!(self.host.autonat_v2_server().unwrap().explain(self.now).requests.is_empty());
         assert_eq!(self.host.connections().count(), 0);
         let limits = self.host.manager().counts().limits;
         assert_eq!((limits.streams_inbound, limits.streams_outbound), (0, 0));
@@ -201,8 +320,154 @@ impl World {
         self.tell(Input::Open { open, peer, protocols, options });
     }
 
+    /// What an application says of relays.
+    fn say_of_relays(&mut self, n: usize, how: u8) {
+        let (relay, at) = (self.peers[n], address(n));
+        let listener = ListenerId(u64::from(how) % 3);
+        let input = match how % 12 {
+            0 | 1 => Input::Relay(RelayCommand::Reserve { relay, addresses: vec![at] }),
+            2 => Input::Relay(RelayCommand::Release { relay }),
+            3 => Input::Listen { listener, address: relayed(n, relay) },
+            4 => Input::Unlisten { listener },
+            5 => {
+                let addresses = vec![
+                    relayed(n, self.peers[4]),
+                    format!("{}/p2p/{}/p2p-circuit", at, self.peers[1 + n % 4]).parse().unwrap(),
+                ];
+                let request = RequestId(self.fresh());
+                Input::Connect { request, peer: relay, addresses, options: DialOptions::default() }
+            }
+            6 => Input::AddExternal { address: address(7 + n) },
+            7 => Input::WallClock(UnixTime::from_secs(1_800_000_000 + u64::from(how) * 100)),
+            8 => Input::NatStatus([NatStatus::Unknown, NatStatus::Private, NatStatus::Public][usize::from(how) % 3]),
+            9 => {
+                let all = self.peers.iter().enumerate().skip(1);
+                let candidates = all.map(|(n, peer)| Candidate { peer: *peer, addresses: vec![address(n)] });
+                Input::Relay(RelayCommand::Candidates(candidates.collect()))
+            }
+            10 if how > 250 => Input::Relay(RelayCommand::Drain { grace: Duration::from_secs(u64::from(how)) }),
+            10 => Input::Relay(RelayCommand::Advertised { ttl: None }),
+            _ => Input::Relay(RelayCommand::AdvertiseFailed),
+        };
+        // What nobody holds is not given back, and what has a name gets no other.
+        if self.host.handle(self.now, input).is_ok() {
+            self.carry_out();
+        }
+    }
+
+    /// The remote of a connection asks something.
+    fn ask(&mut self, connection: Option<ConnectionId>, how: u8) {
+        let other = self.peers[usize::from(how) % 5];
+        let Some(link) = connection.and_then(|it| self.links.get_mut(&it)) else { return };
+        if link.over || link.peer.is_none() {
+            return;
+        }
+        let addresses = vec![address(usize::from(how) % 5), address(9)];
+        let (service, request) = match how % 7 {
+            0 | 1 => (Service::Hop, Request::Reserve),
+            2 | 3 => (Service::Hop, Request::Connect { destination: other }),
+            4 => (Service::Stop, Request::Stop { source: other, limit: Limit::UNLIMITED }),
+            5 => (Service::AutonatV1, Request::DialMe { addresses }),
+            _ if how > 200 => (Service::AutonatV2Back, Request::DialBack { nonce: u64::from(how) }),
+            _ => (Service::AutonatV2Request, Request::Probe { nonce: u64::from(how), addresses }),
+        };
+        let (stream, protocol) = (link.number(), Protocol::new(service.name()).unwrap());
+        link.reported.insert(stream, None);
+        link.requests.insert(stream, request);
+        let direction = Direction::Inbound;
+        link.outbox.push_back(Report::StreamOpened { stream, direction, protocol, open: None });
+    }
+
+    /// The remote of a connection answers what the host asked.
+    fn answer(&mut self, connection: Option<ConnectionId>, how: u8) {
+        let now = UnixTime::from_secs(1_800_003_600 + u64::from(how) * 10);
+        // If this one was asked nothing, another one was.
+        let asked = self.links.iter().find(|(_, link)| !link.asks.is_empty()).map(|(connection, _)| *connection);
+        let connection = connection.filter(|it| self.links.get(it).is_some_and(|link| !link.asks.is_empty())).or(asked);
+        let Some(link) = connection.and_then(|it| self.links.get_mut(&it)) else { return };
+        let Some((ask, (stream, what))) = link.asks.pop_first() else { return };
+        let refused = how.is_multiple_of(4);
+        let answer = match &what {
+            _ if how.is_multiple_of(7) => Err(AskFault::Open(OpenFault::Unsupported)),
+            Ask::Reserve | Ask::Connect { .. } | Ask::Stop { .. } if refused => {
+                Ok(Answer::Refused { status: Status::RESOURCE_LIMIT_EXCEEDED })
+            }
+            Ask::Reserve => Ok(Answer::Reserved(Box::new(Reservation::new(link.peer.unwrap(), now)))),
+            Ask::Connect { .. } => Ok(Answer::Connected { limit: Limit { duration: None, data: Some(1 << 17) } }),
+            Ask::Stop { .. } => Ok(Answer::Accepted),
+            Ask::DialMe { addresses } => Ok(Answer::Dialed(v1::Response::ok(addresses.first().cloned()))),
+            Ask::Probe { .. } if refused => {
+                link.asks.insert(ask, (stream, what.clone()));
+                Ok(Answer::CostAsked { index: 0, bytes: 30_000 })
+            }
+            Ask::Probe { .. } => Ok(Answer::Probed(v2::Response::dialed(0, v2::DialStatus::DIAL_ERROR))),
+            _ => Ok(Answer::BackHeard),
+        };
+        let (circuit, goes_on) = match &answer {
+            Ok(Answer::Connected { .. } | Answer::Accepted) => (true, true),
+            Ok(Answer::CostAsked { .. }) => (false, true),
+            _ => (false, false),
+        };
+        let answer = answer.map(Box::new).map_err(Box::new);
+        link.outbox.push_back(Report::Answered { ask, stream: Some(stream), answer });
+        if circuit {
+            link.circuits.insert(stream);
+        } else if !goes_on {
+            link.close_stream(stream);
+        }
+    }
+
+    /// What the driver has to do for circuits.
+    fn drive(&mut self, how: u8) {
+        if let Some(Carry { over, local, remote, .. }) = self.came.pop() {
+            let connection = ConnectionId(self.fresh());
+            self.links.insert(connection, Link { over_stream: Some(over), ..Link::default() });
+            return self.tell(Input::Incoming { connection, local, remote, over: Some(over), asn: None });
+        }
+        let Some((circuit, splice)) = self.splices.first_key_value().map(|(circuit, splice)| (*circuit, *splice))
+        else {
+            return;
+        };
+        let (forward, backward) = (u64::from(how), 7);
+        if how.is_multiple_of(4) {
+            return self.tell(Input::Spliced { circuit, end: None, forward, backward });
+        }
+        self.splices.remove(&circuit);
+        for (connection, stream) in [splice.source, splice.destination] {
+            self.end_circuit(connection, stream);
+        }
+        let end = Some(CircuitEnd::Closed);
+        self.tell(Input::Spliced { circuit, end, forward, backward });
+    }
+
+    /// The driver ends the stream of a circuit, if it is there.
+    fn end_circuit(&mut self, connection: ConnectionId, stream: StreamId) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.end_circuit(stream, Ending::Local);
+        }
+    }
+
+    /// A link is gone, and with it the circuit that it is made of.
+    fn remove_link(&mut self, connection: ConnectionId) -> bool {
+        let link = self.links.remove(&connection);
+        if let Some((lower, stream)) = link.as_ref().and_then(|link| link.over_stream) {
+            self.end_circuit(lower, stream);
+        }
+        link.is_some()
+    }
+
     fn settle_dial(&mut self, at: usize, how: u8) {
         let Some((dial, _)) = self.dials.pop_first().filter(|_| at < 256) else { return };
+        if let Some(Carry { over, local, remote, .. }) = self.carried.remove(&dial) {
+            if how.is_multiple_of(3) {
+                self.end_circuit(over.0, over.1);
+                let fault = DialFault::Transport("its relay is gone".into());
+                return self.tell(Input::DialFailed { dial, fault });
+            }
+            let connection = ConnectionId(self.fresh());
+            self.links.insert(connection, Link { initiates: true, over_stream: Some(over), ..Link::default() });
+            return self.tell(Input::Dialed { dial, connection, local, remote });
+        }
         if how.is_multiple_of(3) {
             return self.tell(Input::DialFailed { dial, fault: DialFault::Transport("refused".into()) });
         }
@@ -256,15 +521,71 @@ impl World {
                 }
                 Order::Admit { stream } => {
                     if let Some(open) = link.reported.remove(&stream) {
-                        link.admitted.insert(stream);
+                        match link.requests.remove(&stream) {
+                            Some(request) => {
+                                link.asked.insert(stream);
+                                link.outbox.push_back(Report::Asked { stream, request: Box::new(request) });
+                            }
+                            // The stream of a question is the link's own to end.
+                            None if link.asks.values().any(|(on, _)| *on == stream) => {}
+                            None => drop(link.admitted.insert(stream)),
+                        }
                         answered.extend(open);
                     }
                 }
-                Order::Refuse { stream, .. } => drop(link.reported.remove(&stream)),
+                Order::Refuse { stream, .. } => {
+                    link.reported.remove(&stream);
+                    link.requests.remove(&stream);
+                    let ask = link.asks.iter().find(|(_, (on, _))| *on == stream).map(|(ask, _)| *ask);
+                    if let Some(ask) = ask {
+                        link.asks.remove(&ask);
+                        let answer = Err(Box::new(AskFault::Open(OpenFault::Unsupported)));
+                        link.outbox.push_back(Report::Answered { ask, stream: Some(stream), answer });
+                    }
+                }
                 Order::Ping if how.is_multiple_of(2) => {
                     link.outbox.push_back(Report::Pong { rtt: Duration::from_millis(9) });
                 }
                 Order::Close { .. } => link.end(),
+                Order::Ask { ask, .. } if link.over || how.is_multiple_of(5) => {
+                    let answer = Err(Box::new(AskFault::Open(OpenFault::ConnectionEnded)));
+                    link.outbox.push_back(Report::Answered { ask, stream: None, answer });
+                }
+                Order::Ask { ask, what } => {
+                    let (stream, direction) = (link.number(), Direction::Outbound);
+                    let protocol = Protocol::new(what.service().name()).unwrap();
+                    link.reported.insert(stream, None);
+                    assert!(link.asks.insert(ask, (stream, what)).is_none(), "{ask} was asked twice");
+                    link.outbox.push_back(Report::StreamOpened { stream, direction, protocol, open: None });
+                }
+                Order::Unask { ask } => {
+                    if let Some((stream, _)) = link.asks.remove(&ask) {
+                        link.close_stream(stream);
+                    }
+                }
+                Order::Reply { stream, reply } => {
+                    // An answer may cross the end of its stream; there is never a second one.
+                    let waited = link.asked.remove(&stream) || link.requests.remove(&stream).is_some();
+                    match reply {
+                        _ if !waited => {}
+                        Reply::Connected { .. } | Reply::Accepted => drop(link.circuits.insert(stream)),
+                        Reply::AskData { bytes, .. } => {
+                            link.asked.insert(stream);
+                            if how.is_multiple_of(2) {
+                                let request = Box::new(Request::Paid { bytes });
+                                link.outbox.push_back(Report::Asked { stream, request });
+                            }
+                        }
+                        _ => link.close_stream(stream),
+                    }
+                }
+                Order::Reset { stream } => {
+                    if link.circuits.contains(&stream) {
+                        link.end_circuit(stream, Ending::Local);
+                    } else if link.asked.remove(&stream) || link.requests.remove(&stream).is_some() {
+                        link.close_stream(stream);
+                    }
+                }
                 _ => {}
             }
         }
@@ -280,7 +601,11 @@ impl World {
         if last {
             // The orders that were given before are still taken.
             self.obey(Some(connection), 0);
-            self.links.remove(&connection);
+            // The answers to what was asked too late come behind the end.
+            while let Some(report) = self.links.get_mut(&connection).and_then(|link| link.outbox.pop_front()) {
+                self.tell(Input::Report { connection, report });
+            }
+            self.remove_link(connection);
         }
     }
 
@@ -289,14 +614,31 @@ impl World {
             match action {
                 Action::Accept { connection } => assert!(self.links.contains_key(&connection)),
                 Action::Refuse { connection, .. } => {
-                    assert!(self.links.remove(&connection).is_some(), "{connection} is not there to be refused");
+                    assert!(self.remove_link(connection), "{connection} is not there to be refused");
                 }
                 Action::Dial { dial, peer, .. } => assert!(self.dials.insert(dial, peer).is_none(), "{dial}"),
-                Action::Abort { dial } => assert!(self.dials.remove(&dial).is_some(), "{dial} is not under way"),
+                Action::Abort { dial } => {
+                    assert!(self.dials.remove(&dial).is_some(), "{dial} is not under way");
+                    if let Some(carry) = self.carried.remove(&dial) {
+                        self.end_circuit(carry.over.0, carry.over.1);
+                    }
+                }
+                Action::Carry(carry) => match carry.dial {
+                    Some((dial, peer)) => {
+                        assert!(self.dials.insert(dial, peer).is_none(), "{dial}");
+                        self.carried.insert(dial, *carry);
+                    }
+                    None => self.came.push(*carry),
+                },
+                Action::Splice(splice) => {
+                    assert!(self.splices.insert(splice.circuit, splice).is_none(), "{splice:?}");
+                }
+                Action::Unsplice { circuit, .. } => assert!(self.splices.contains_key(&circuit), "{circuit}"),
                 Action::Order { connection, order } => {
                     let link = self.links.get_mut(&connection).unwrap_or_else(|| panic!("{connection}: {order:?}"));
                     if let Order::Admit { .. } = order {
-                        assert!(link.peer.is_some_and(|peer| self.connected.contains(&peer)), "a stream of a stranger");
+                        let known = link.peer.is_some_and(|peer| self.connected.contains(&peer));
+                        assert!(known || link.initiates, "a stream of a stranger");
                     }
                     link.inbox.push_back(order);
                 }
@@ -319,12 +661,28 @@ impl Link {
         StreamId(self.next)
     }
 
+    /// A stream of the link's own is over.
+    fn close_stream(&mut self, stream: StreamId) {
+        self.reported.remove(&stream);
+        self.outbox.push_back(Report::StreamClosed { stream });
+    }
+
+    fn end_circuit(&mut self, stream: StreamId, ending: Ending) {
+        if self.circuits.remove(&stream) && !self.over {
+            self.outbox.push_back(Report::CircuitEnded { stream, sent: 1, received: 2, ending });
+            self.close_stream(stream);
+        }
+    }
+
     fn end(&mut self) {
         if core::mem::replace(&mut self.over, true) {
             return;
         }
         let wishes = self.reported.values().copied().flatten().collect::<Vec<_>>();
         self.reported.retain(|_, open| open.is_none());
+        let asks = core::mem::take(&mut self.asks).into_keys();
+        let answer = || Err(Box::new(AskFault::Open(OpenFault::ConnectionEnded)));
+        self.outbox.extend(asks.map(|ask| Report::Answered { ask, stream: None, answer: answer() }));
         let (why, by, fault) = (OpenFault::ConnectionEnded, By::Network, Fault::Transport);
         self.outbox.extend(wishes.into_iter().map(|open| Report::OpenFailed { open, why: why.clone() }));
         self.outbox.push_back(Report::Ended { by, fault, why: "cut".into() });

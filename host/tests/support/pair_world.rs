@@ -96,7 +96,7 @@ impl World {
                 self.open[node].insert(open);
                 let names: &[&str] = if b.is_multiple_of(4) { &["/none/1", "/echo/1.0.0"] } else { &["/echo/1.0.0"] };
                 let mut options = OpenOptions::default();
-                options.limited = b % 3 != 0;
+                options.limited = !b.is_multiple_of(3);
                 options.timeout = Duration::from_secs(u64::from(b));
                 let protocols = Protocols::parse(names).unwrap();
                 self.nodes[node].open(now, open, peer, &protocols, options).unwrap();
@@ -285,7 +285,8 @@ impl World {
     fn send(&mut self, node: usize, connection: ConnectionId, close: bool) {
         let bytes = self.nodes[node].tx(connection).map(core::mem::take).unwrap_or_default();
         self.nodes[node].sent(self.now, connection);
-        let end = |socket: &Socket| (0..2).find(|end| socket.nodes[*end] == node && socket.ends[*end] == Some(connection));
+        let end =
+            |socket: &Socket| (0..2).find(|end| socket.nodes[*end] == node && socket.ends[*end] == Some(connection));
         // One that was refused at once has no socket yet.
         let found = self.sockets.iter_mut().find_map(|socket| end(socket).map(|end| (socket, end)));
         let Some((socket, end)) = found else { return };

@@ -239,7 +239,7 @@ impl SoloNode {
                     // If it could not be had in the first place, that was said already.
                     let _ = self.solo.listener_closed(now, listener, "as asked");
                 }
-                SoloAction::Dial { dial, address, from, .. } => self.dial(now, dial, address, from.as_ref(), os),
+                SoloAction::Dial { dial, address, from, .. } => self.dial(now, dial, &address, from.as_ref(), os),
                 SoloAction::Abort { dial } => self.dials.retain(|socket, other| {
                     if *other == dial {
                         os.abort(*socket);
@@ -278,8 +278,8 @@ impl SoloNode {
         }
     }
 
-    fn dial(&mut self, now: Time, dial: DialId, address: Multiaddr, from: Option<&Multiaddr>, os: &mut Os<'_>) {
-        let Some(remote) = socket_addr(&address) else {
+    fn dial(&mut self, now: Time, dial: DialId, address: &Multiaddr, from: Option<&Multiaddr>, os: &mut Os<'_>) {
+        let Some(remote) = socket_addr(address) else {
             return self.solo.dial_failed(now, dial, DialFault::NoTransport).unwrap();
         };
         let from = from.and_then(socket_addr);

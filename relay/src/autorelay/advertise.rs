@@ -6,6 +6,7 @@
 //!    ^                            ^                      '---- failed, no answer: in 2 min ----'
 //!    '--- not any more (Withdraw) '
 //! ```
+//! Other addresses than before are advertised soon, whenever the next time would be.
 
 use super::config::AutoRelayConfig;
 use crate::client::config::at_least_a_millisecond;
@@ -18,6 +19,8 @@ pub(super) struct Advertiser {
     due: Time,
     /// We may be advertised somewhere.
     said: bool,
+    /// When, at the latest, because our addresses are others than those advertised. [`Time::NEVER`]: they aren't.
+    changed: Time,
 }
 
 /// What to do.
@@ -29,7 +32,7 @@ pub(super) enum Advertise {
 
 impl Advertiser {
     pub(super) const fn new() -> Self {
-        Advertiser { due: Time::NEVER, said: false }
+        Advertiser { due: Time::NEVER, said: false, changed: Time::NEVER }
     }
 
     pub(super) const fn due(&self) -> Time {
@@ -41,7 +44,7 @@ impl Advertiser {
         match (on, self.due.is_never()) {
             (true, true) => self.due = now + at_least_a_millisecond(config.advertise_boot_delay),
             (false, false) => {
-                self.due = Time::NEVER;
+                (self.due, self.changed) = (Time::NEVER, Time::NEVER);
                 return core::mem::take(&mut self.said).then_some(Advertise::Withdraw);
             }
             _ => {}
@@ -53,7 +56,7 @@ impl Advertiser {
         if now < self.due || self.due.is_never() {
             return None;
         }
-        self.said = true;
+        (self.said, self.changed) = (true, Time::NEVER);
         // Until something is heard it counts as failed.
         self.due = now + at_least_a_millisecond(config.advertise_retry);
         Some(Advertise::Now)
@@ -64,7 +67,15 @@ impl Advertiser {
         if self.said {
             // Never sooner than after a failure: who grants a second would have us advertise without end.
             let after = ttl.map_or(Duration::ZERO, |ttl| ttl - ttl / 8).max(config.advertise_retry);
-            self.due = now + at_least_a_millisecond(after);
+            self.due = (now + at_least_a_millisecond(after)).min(self.changed);
+        }
+    }
+
+    /// Our addresses are others than before.
+    pub(super) fn addresses_changed(&mut self, now: Time, config: &AutoRelayConfig) {
+        if self.said && self.changed.is_never() {
+            self.changed = now + at_least_a_millisecond(config.advertise_changed);
+            self.due = self.due.min(self.changed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every number of AutoRelay, and the two sets of them: [`AutoRelayConfig::mission`] and [`AutoRelayConfig::go`].
+//! Every number of AutoRelay, and the two sets of them: [`AutoRelayConfig::classic`] and [`AutoRelayConfig::go`].
 
 use super::Candidate;
 use alloc::vec::Vec;
@@ -21,24 +21,25 @@ pub enum AnnouncePublic {
 
 /// The numbers of an [`AutoRelay`](super::AutoRelay). Times are at least a millisecond.
 ///
-/// The default is [`mission`](AutoRelayConfig::mission). Where no source is named, the number is ours.
+/// The default is [`classic`](AutoRelayConfig::classic). "First AutoRelay" is go-libp2p's
+/// of 2019 to 2022, "go" its present one. Where no source is named, the number is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct AutoRelayConfig {
-    /// Relays at which a reservation is held. Mission: 3 (`DesiredRelays`), go: 2.
+    /// Relays at which a reservation is held. First AutoRelay: 3 (`DesiredRelays`), go: 2.
     pub relays: u32,
-    /// Candidates kept at hand beyond those in use. With fewer the source is asked. Mission: 3, go: 4.
+    /// Candidates kept at hand beyond those in use. With fewer the source is asked. First AutoRelay: 3, go: 4.
     pub min_candidates: u32,
     /// Candidates from the source that are remembered, those in use included. 20 (go).
     pub max_candidates: u32,
     /// Peers that are left alone, and forgotten otherwise because others took their places. 256.
     pub max_left_alone: u32,
     /// From the start to the first choice, so that there is one, and that we may yet turn out to be public. Static relays don't wait
-    /// for it. Mission: 20 s (`BootDelay`), go: 3 min.
+    /// for it. First AutoRelay: 20 s (`BootDelay`), go: 3 min.
     pub boot_delay: Duration,
     /// Whether the whole of it is waited for, or only until there are [`min_candidates`](Self::min_candidates) that will do.
-    /// Mission: yes, go: no.
+    /// First AutoRelay: yes, go: no.
     pub whole_boot_delay: bool,
     /// A candidate that the source has not named again for so long is forgotten, unless it is in use. 30 min (go).
     pub candidate_age: Duration,
@@ -66,19 +67,21 @@ pub struct AutoRelayConfig {
     pub static_relays: Vec<Candidate>,
     /// Addresses that are kept of a candidate. 16.
     pub candidate_addresses: u32,
-    /// Whether we advertise ourselves while we are a public relay. Mission: yes; go: no, it dropped that.
+    /// Whether we advertise ourselves while we are a public relay. First AutoRelay: yes; go: no, it dropped that.
     pub advertise: bool,
-    /// Under which key. `/libp2p/relay` (mission).
+    /// Under which key. `/libp2p/relay` (first AutoRelay).
     pub rendezvous: SmolStr,
-    /// From becoming a public relay to the first advertisement. 30 s (mission: `AdvertiseBootDelay`).
+    /// From becoming a public relay to the first advertisement. 30 s (first AutoRelay: `AdvertiseBootDelay`).
     pub advertise_boot_delay: Duration,
-    /// How long an advertisement shall last; it is renewed after 7/8 of what it does last. 30 min (mission).
+    /// How long an advertisement shall last; it is renewed after 7/8 of what it does last. 30 min (first AutoRelay).
     pub advertise_ttl: Duration,
-    /// After an advertisement that failed, or had no answer, the next is tried after so long. 2 min (mission).
+    /// After an advertisement that failed, or had no answer, the next is tried after so long. 2 min (first AutoRelay).
     pub advertise_retry: Duration,
+    /// After a change of our addresses we advertise ourselves anew after so long: changes rarely come alone. 30 s.
+    pub advertise_changed: Duration,
     /// Which public addresses are announced while relays are held. [`AnnouncePublic::UnlessPrivate`].
     pub announce_public: AnnouncePublic,
-    /// Whether the other ones are, so that peers in the same network come directly. Yes (mission, go).
+    /// Whether the other ones are, so that peers in the same network come directly. Yes (first AutoRelay, go).
     pub announce_private: bool,
     /// Addresses that are announced. 100 (go).
     pub max_addresses: u32,
@@ -91,8 +94,8 @@ pub struct AutoRelayConfig {
 }
 
 impl AutoRelayConfig {
-    /// The numbers of the mission, which are those of the first AutoRelay: three relays, soon.
-    pub fn mission() -> Self {
+    /// The numbers of the first AutoRelay of go-libp2p: three relays, soon.
+    pub fn classic() -> Self {
         let (minute, seconds) = (Duration::from_secs(60), Duration::from_secs);
         AutoRelayConfig {
             relays: 3,
@@ -119,6 +122,7 @@ impl AutoRelayConfig {
             advertise_boot_delay: seconds(30),
             advertise_ttl: 30 * minute,
             advertise_retry: 2 * minute,
+            advertise_changed: seconds(30),
             announce_public: AnnouncePublic::default(),
             announce_private: true,
             max_addresses: 100,
@@ -136,13 +140,13 @@ impl AutoRelayConfig {
             boot_delay: Duration::from_secs(180),
             whole_boot_delay: false,
             advertise: false,
-            ..AutoRelayConfig::mission()
+            ..AutoRelayConfig::classic()
         }
     }
 }
 
 impl Default for AutoRelayConfig {
     fn default() -> Self {
-        AutoRelayConfig::mission()
+        AutoRelayConfig::classic()
     }
 }

@@ -20,7 +20,7 @@
 //!
 //! let [us, relay] = [1, 2].map(|seed| Keypair::from_seed(&Seed::new([seed; 32])).peer_id());
 //! let mut now = Time::ZERO;
-//! let mut autorelay = AutoRelay::new(AutoRelayConfig::mission(), us, &Seed::new([3; 32]), now);
+//! let mut autorelay = AutoRelay::new(AutoRelayConfig::classic(), us, &Seed::new([3; 32]), now);
 //! assert_eq!(autorelay.poll(), Some(Action::Event(Event::Started)));
 //! assert_eq!(autorelay.poll(), Some(Action::Find { count: 20 }));
 //!
@@ -397,6 +397,7 @@ impl AutoRelay {
         let now = announce::announced(&self.known, self.reachability, &self.config);
         if now != self.announced {
             self.announced = now.clone();
+            self.advertiser.addresses_changed(self.now, &self.config);
             self.act(Action::Announce(now));
         }
     }
@@ -435,7 +436,7 @@ impl AutoRelay {
         Ok(last && self.peers.remove(&link.peer).is_some() && self.candidates.all.contains_key(&link.peer))
     }
 
-    fn stage_of(&mut self, peer: PeerId) -> Option<Stage> {
+    fn stage_of(&self, peer: PeerId) -> Option<Stage> {
         self.candidates.all.get(&peer).map(|known| known.stage)
     }
 

@@ -5,7 +5,7 @@ use super::action::{Action, CircuitEnd, Event, StopRefusal};
 use super::config::{AcceptFrom, at_least_a_millisecond};
 use super::input::{Ending, Misuse};
 use crate::exchange::Reply;
-use crate::splice::{LimitReached, Meter};
+use crate::splice::Meter;
 use crate::{ConnectionId, Limit, StreamKey};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -165,15 +165,13 @@ impl Client {
         let mut meter = Meter::new(circuit.since);
         meter.sent(usize::try_from(sent).unwrap_or(usize::MAX));
         meter.received(usize::try_from(received).unwrap_or(usize::MAX));
-        let why = match (ending, meter.explain_reset(&circuit.limit, self.now)) {
-            (Ending::Local, _) => CircuitEnd::Local,
-            // Who closes in order was done; only bytes that fit too well speak against that.
-            (Ending::Reset, Some(limit)) | (Ending::Closed, Some(limit @ LimitReached::Data { .. })) => {
-                CircuitEnd::LimitReached(limit)
-            }
-            (Ending::Reset, None) => CircuitEnd::Reset,
-            (Ending::Closed, _) => CircuitEnd::Closed,
+        let limit = &circuit.limit;
+        let (reached, otherwise) = match ending {
+            Ending::Local => (None, CircuitEnd::Local),
+            Ending::Reset => (meter.explain_reset(limit, self.now), CircuitEnd::Reset),
+            Ending::Closed => (meter.explain_close(limit), CircuitEnd::Closed),
         };
+        let why = reached.map_or(otherwise, CircuitEnd::LimitReached);
         self.tell_end(over, &circuit, why);
         Ok(())
     }

@@ -66,17 +66,17 @@ pub struct ClientConfig {
     pub max_ttl: Duration,
     /// Delay before the first new try after a failure of transport; doubles with each. Up to a quarter is added to every one. 1 s.
     pub first_delay: Duration,
-    /// Greatest such delay. 5 min.
+    /// Greatest such delay. 5 min. A relay that can't be reached is tried again for ever.
     pub max_delay: Duration,
     /// Delay after the first refusal; doubles with each. 1 min.
     pub first_refused_delay: Duration,
     /// Greatest such delay, and the one after a refusal that asking again does not change:
     /// [`Refusal::is_lasting`](super::Refusal::is_lasting). 1 h (go-libp2p).
     pub max_refused_delay: Duration,
-    /// Failures and refusals in a row before giving up. 12.
+    /// Refusals before giving up, failures of transport between them not counted. 12.
     pub tries: u32,
     /// A reservation that was held for this long ends the row of failures when it is lost. One lost sooner counts as a failure, so
-    /// that a relay that hangs up at once is not asked for ever. 60 s.
+    /// that a relay that hangs up at once is asked ever more slowly. 60 s.
     pub settled: Duration,
     /// Relays at which a reservation is wanted. 16.
     pub holds: u32,

@@ -7,8 +7,9 @@
 //!              failed | the time is over, | no answer, refused            | the last connection ended
 //!                v  | or connected        v  |                            v
 //!               Waiting <-------------- Waiting <------------------------ Lost
-//!                  '---- too many in a row ----> GaveUp --- Hold, NetworkChanged, connected ---> as at first
+//!                                         '-- refused too often --> GaveUp --- Hold, NetworkChanged ---> as at first
 //! ```
+//! A relay that can't be reached is tried for ever, ever more slowly. One that refuses is given up.
 //! What is held stays held while it is being renewed, until its own end.
 
 use super::action::{Action, Event, Lost, Refusal};
@@ -30,8 +31,10 @@ pub(super) struct Hold {
     pub(super) addresses: Vec<Multiaddr>,
     pub(super) state: State,
     pub(super) held: Option<Held>,
-    /// In a row.
+    /// In a row, refusals among them.
     pub(super) failures: u32,
+    /// Since the last reservation.
+    pub(super) refusals: u32,
     /// What came of the last try, if it failed.
     pub(super) last: Option<SmolStr>,
 }
@@ -54,9 +57,8 @@ pub(super) enum State {
     Held {
         renew: Time,
     },
-    GaveUp {
-        refused: bool,
-    },
+    /// It refused too often; or is not begun yet.
+    GaveUp,
 }
 
 /// A reservation that we have.
@@ -82,7 +84,7 @@ impl State {
         match self {
             State::Connecting { until } | State::Asking { until, .. } | State::Waiting { until, .. } => until,
             State::Held { renew } => renew,
-            State::GaveUp { .. } => Time::NEVER,
+            State::GaveUp => Time::NEVER,
         }
     }
 }
@@ -115,18 +117,14 @@ impl Client {
         if !known && self.holds.len() >= count(self.config.holds) {
             return Err(Misuse::TooManyHolds(self.config.holds));
         }
-        let addresses = direct_addresses(addresses, self.config.relay_addresses);
-        let new = || Hold {
-            addresses: Vec::new(),
-            state: State::GaveUp { refused: false },
-            held: None,
-            failures: 0,
-            last: None,
-        };
+        let new =
+            || Hold { addresses: Vec::new(), state: State::GaveUp, held: None, failures: 0, refusals: 0, last: None };
         let hold = self.holds.entry(relay).or_insert_with(new);
-        hold.addresses = addresses;
-        if let State::GaveUp { .. } = hold.state {
-            hold.failures = 0;
+        // Who says it again may know others: what is known stays, as far as there is room.
+        let all: Vec<Multiaddr> = addresses.iter().chain(&hold.addresses).cloned().collect();
+        hold.addresses = direct_addresses(&all, self.config.relay_addresses);
+        if let State::GaveUp = hold.state {
+            (hold.failures, hold.refusals) = (0, 0);
             self.begin(relay);
         }
         Ok(())
@@ -171,10 +169,10 @@ impl Client {
     pub(super) fn hold_connected(&mut self, relay: PeerId, connection: ConnectionId) {
         let Some(hold) = self.holds.get(&relay) else { return };
         match hold.state {
-            State::Connecting { .. } | State::Waiting { refused: false, .. } | State::GaveUp { refused: false } => {
+            State::Connecting { .. } | State::Waiting { refused: false, .. } => {
                 self.ask_reserve(relay, connection);
             }
-            State::Asking { .. } | State::Waiting { .. } | State::Held { .. } | State::GaveUp { .. } => {}
+            State::Asking { .. } | State::Waiting { .. } | State::Held { .. } | State::GaveUp => {}
         }
     }
 
@@ -199,8 +197,9 @@ impl Client {
     pub(super) fn hold_failed(&mut self, relay: PeerId, failure: Failure) {
         let Some(hold) = self.holds.get_mut(&relay) else { return };
         hold.failures = hold.failures.saturating_add(1);
-        let (tries, failures) = (self.config.tries, hold.failures);
         let refused = matches!(failure, Failure::Refused(_));
+        hold.refusals = hold.refusals.saturating_add(refused.into());
+        let (tries, failures, refusals) = (self.config.tries, hold.failures, hold.refusals);
         let not_moved = refused && hold.held.as_ref().is_some_and(|held| held.moved);
         let delay = match &failure {
             Failure::Transport(_) => self.jitter.backoff(self.config.first_delay, self.config.max_delay, failures),
@@ -213,11 +212,8 @@ impl Client {
                 self.jitter.backoff(first, longest, failures)
             }
         };
-        let retry = (tries == u32::MAX || failures < tries).then_some(delay);
-        hold.state = match retry {
-            Some(delay) => State::Waiting { until: self.now + delay, refused },
-            None => State::GaveUp { refused },
-        };
+        let retry = (!refused || tries == u32::MAX || refusals < tries).then_some(delay);
+        hold.state = retry.map_or(State::GaveUp, |delay| State::Waiting { until: self.now + delay, refused });
         let event = match failure {
             Failure::Transport(why) => {
                 hold.last = Some(why.clone());
@@ -250,6 +246,7 @@ impl Client {
         hold.held = Some(held);
         hold.state = State::Held { renew };
         hold.last = None;
+        hold.refusals = 0;
         if renewed {
             hold.failures = 0;
             self.tell(Event::Renewed { relay, ttl });
@@ -268,17 +265,12 @@ impl Client {
         self.actions.push_back(Action::Event(Event::Lost { relay, why }));
         match (hold.state, why) {
             // It was there, and so it will be again: after a restart, say.
-            (State::Held { .. } | State::GaveUp { .. }, Lost::Disconnected) => {
+            (State::Held { .. } | State::GaveUp, Lost::Disconnected) => {
                 let lasted = now.since(held.since) >= settled;
                 hold.failures = if lasted { 1 } else { hold.failures.saturating_add(1) };
-                let (tries, failures) = (self.config.tries, hold.failures);
-                let delay = self.jitter.backoff(self.config.first_delay, self.config.max_delay, failures);
+                let delay = self.jitter.backoff(self.config.first_delay, self.config.max_delay, hold.failures);
                 hold.last = Some(why.to_smolstr());
-                hold.state = if tries == u32::MAX || failures < tries {
-                    State::Waiting { until: now + delay, refused: false }
-                } else {
-                    State::GaveUp { refused: false }
-                };
+                hold.state = State::Waiting { until: now + delay, refused: false };
             }
             // It lasts for less time than must be between two questions.
             (State::Held { renew }, _) if renew > now => hold.state = State::Waiting { until: renew, refused: false },
@@ -293,8 +285,8 @@ impl Client {
         let relays: Vec<PeerId> = self.holds.keys().copied().collect();
         for relay in relays {
             let Some(hold) = self.holds.get_mut(&relay) else { continue };
-            hold.failures = 0;
-            if let State::Waiting { .. } | State::GaveUp { .. } = hold.state {
+            (hold.failures, hold.refusals) = (0, 0);
+            if let State::Waiting { .. } | State::GaveUp = hold.state {
                 self.begin(relay);
             }
         }
@@ -326,7 +318,7 @@ impl Client {
                     self.hold_failed(relay, Failure::Transport(why));
                 }
                 State::Waiting { .. } | State::Held { .. } => self.begin(relay),
-                State::GaveUp { .. } => {}
+                State::GaveUp => {}
             }
         }
     }

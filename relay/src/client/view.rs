@@ -98,7 +98,7 @@ fn view_of(now: Time, relay: PeerId, hold: &Hold) -> HoldView {
         State::Asking { .. } => Doing::Asking,
         State::Waiting { .. } => Doing::Waiting,
         State::Held { .. } => Doing::Holding,
-        State::GaveUp { .. } => Doing::GaveUp,
+        State::GaveUp => Doing::GaveUp,
     };
     HoldView {
         relay,
@@ -119,7 +119,7 @@ impl fmt::Display for HoldView {
             Doing::Asking => write!(f, "{relay}: waits for its answer, {wait} s at most")?,
             Doing::Waiting => write!(f, "{relay}: tries again in {wait} s")?,
             Doing::Holding => write!(f, "{relay}: renews in {wait} s")?,
-            Doing::GaveUp => write!(f, "{relay}: gave up until the network changes, it connects, or you ask again")?,
+            Doing::GaveUp => write!(f, "{relay}: gave up until the network changes or you ask again")?,
         }
         if self.left.is_some() {
             write!(f, "; holds for {} s more", seconds(self.left))?;

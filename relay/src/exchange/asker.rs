@@ -80,6 +80,18 @@ impl Asker {
         }
     }
 
+    /// Whether more bytes are of use to it. While it is decided whether we pay, and until all is paid, nothing is read: what came
+    /// would only be kept in `rx`.
+    pub const fn wants_more(&self) -> bool {
+        match &self.inner {
+            Inner::Hop(hop) => hop.wait().is_waiting(),
+            Inner::Stop(stop) => stop.wait().is_waiting(),
+            Inner::DialMe(dial_me) => dial_me.wait().is_waiting(),
+            Inner::Probe(probe) => probe.wants_more(),
+            Inner::DialBack(dial_back) => dial_back.wait().is_waiting(),
+        }
+    }
+
     fn step(
         &mut self,
         now: Time,

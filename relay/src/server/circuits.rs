@@ -3,7 +3,7 @@
 //! ```text
 //!  OpenStop --> Opening --accepted--> Open --CloseCircuit--> Closing
 //!                  |                    |                       |
-//!       refused, 30 s, either gone      +---- CircuitEnded -----+---> forgotten
+//!       refused, 30 s, either gone      +---- CircuitEnded -----+---> forgotten; Closing also after 30 s
 //! ```
 //! In each of them it counts for both peers and in all.
 
@@ -23,7 +23,7 @@ pub(super) struct Circuits {
     streams: BTreeMap<StreamKey, CircuitId>,
     /// The two connections of each.
     on: BTreeSet<(ConnectionId, CircuitId)>,
-    /// When each is to be looked at: while opening, and while open under a limit.
+    /// When each is to be looked at: not while open without a limit.
     times: BTreeSet<(Time, CircuitId)>,
 }
 
@@ -111,14 +111,16 @@ impl Circuits {
         self.watch(id, until);
     }
 
-    /// It is being closed: time doesn't matter any more. Whether it was open.
-    pub(super) fn closing(&mut self, id: CircuitId, why: &CircuitEnd) -> bool {
+    /// It is being closed, and forgotten at `until` at the latest. Whether it was open.
+    pub(super) fn closing(&mut self, id: CircuitId, why: &CircuitEnd, until: Time) -> bool {
         let Some(circuit) = self.circuits.get_mut(&id) else { return false };
         if circuit.state != State::Open {
             return false;
         }
         circuit.state = State::Closing(why.clone());
         self.times.remove(&(circuit.until, id));
+        circuit.until = until;
+        self.watch(id, until);
         true
     }
 

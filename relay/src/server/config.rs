@@ -46,6 +46,9 @@ pub struct ServerConfig {
     pub limit: Limit,
     /// How long the destination has to answer, the opening of the stream included. 30 s (go-libp2p).
     pub stop_timeout: Duration,
+    /// How long the caller has to report [`Input::CircuitEnded`](super::Input::CircuitEnded) of a circuit that it was told to close.
+    /// Then it is taken to be gone, so that a report that got lost doesn't count for ever. 30 s.
+    pub close_timeout: Duration,
     /// How often a peer may ask for reservations. 30 within 2 minutes (rust-libp2p).
     pub reserve_per_peer: RateConfig,
     /// How often peers of one network may ask for reservations. 60 within a minute (rust-libp2p).
@@ -116,6 +119,7 @@ impl Default for ServerConfig {
             circuits_per_peer: 16,
             limit: Limit { duration: Some(2 * minute), data: Some(128 * 1024) },
             stop_timeout: seconds(30),
+            close_timeout: seconds(30),
             reserve_per_peer: RateConfig::per(30, 2 * minute),
             reserve_per_network: RateConfig::per(60, minute),
             connect_per_peer: RateConfig::per(30, 2 * minute),

@@ -151,7 +151,7 @@ pub enum Misuse {
         /// The stream.
         got: StreamKey,
     },
-    /// No such circuit.
+    /// No such circuit. Harmless where the report came after [`ServerConfig::close_timeout`](super::ServerConfig::close_timeout).
     #[error("there is no circuit {0}: it was never spliced, or has ended")]
     UnknownCircuit(CircuitId),
     /// More rules than may be.

@@ -13,7 +13,8 @@
 //!
 //! # What is checked, in this order
 //!
-//! The first check that fails decides. The order is go-libp2p's; the codes are those of circuit-v2.md.
+//! The first check that fails decides. The codes are those of circuit-v2.md, the order is go-libp2p's but for the rates: there
+//! the destination is looked for first. Asking for ids without a reservation would so cost nothing, and tell who has one.
 //!
 //! | | RESERVE | CONNECT |
 //! |---|---|---|
@@ -22,9 +23,9 @@
 //! | the access rules forbid it | 202 | 202 |
 //! | the rules leave it to the application: draining, not serving, a rate, too many questions; else it is asked | 200 | 201 |
 //! | the application says no, or nothing in time | 202 | 202 |
-//! | the destination has no reservation | | 204 |
 //! | we are shutting down; the service is not offered | 200 | 201 |
 //! | the peer, or its network, asks too often | 200 | 201 |
+//! | the destination has no reservation | | 204 |
 //! | this is a renewal | granted | |
 //! | all reservations are taken; those of its network; those of its autonomous system | 200 | |
 //! | the source has too many circuits; the destination has; there are too many | | 201 |

@@ -1,6 +1,6 @@
 //! Why a request was refused, and the status that says so.
 //!
-//! The checks stand in the order of [`Refusal`]: for each request the first that fails decides (`admission.rs`).
+//! For each request the first check that fails decides; their order is the table of the [module](super).
 
 use super::{Asked, Network};
 use crate::Status;
@@ -21,11 +21,6 @@ pub enum Refusal {
     Undecided {
         /// How long it had.
         after: Duration,
-    },
-    /// A circuit to a peer that has no reservation.
-    NoReservation {
-        /// Which.
-        destination: PeerId,
     },
     /// We are shutting down.
     Draining,
@@ -49,6 +44,11 @@ pub enum Refusal {
         cap: u32,
         /// Whether of this peer, or of all.
         of_peer: bool,
+    },
+    /// A circuit to a peer that has no reservation.
+    NoReservation {
+        /// Which.
+        destination: PeerId,
     },
     /// All reservations are taken.
     Reservations {

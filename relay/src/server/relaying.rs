@@ -93,7 +93,12 @@ impl Server {
         backward: u64,
     ) -> Result<(), Misuse> {
         self.circuit_progress(id, forward, backward)?;
-        let Some((circuit, source, destination)) = self.forget(id) else { return Ok(()) };
+        self.end_circuit(id, end);
+        Ok(())
+    }
+
+    fn end_circuit(&mut self, id: CircuitId, end: CircuitEnd) {
+        let Some((circuit, source, destination)) = self.forget(id) else { return };
         let why = match (circuit.state, end) {
             (State::Closing(why), _) => why,
             (_, CircuitEnd::Other { why }) => CircuitEnd::Other { why: cut(&why, MAX_TEXT).into() },
@@ -104,10 +109,9 @@ impl Server {
         let (forward, backward) = (circuit.forward, circuit.backward);
         let event = Event::CircuitClosed { circuit: id, source, destination, why, forward, backward, lasted };
         self.tell(event);
-        Ok(())
     }
 
-    /// A circuit whose time has come: the destination's to answer, or its own.
+    /// A circuit whose time has come: the destination's to answer, its own, or the caller's to close it.
     pub(super) fn circuit_due(&mut self, id: CircuitId) {
         match self.circuits.get(id).map(|circuit| &circuit.state) {
             Some(State::Opening) => {
@@ -118,7 +122,11 @@ impl Server {
                 let duration = self.config.limit.time().unwrap_or_default();
                 self.close(id, CircuitEnd::TimeLimit { duration });
             }
-            _ => {}
+            Some(State::Closing(why)) => {
+                let why = why.clone();
+                self.end_circuit(id, why);
+            }
+            None => {}
         }
     }
 
@@ -175,7 +183,7 @@ impl Server {
     }
 
     fn close(&mut self, id: CircuitId, why: CircuitEnd) {
-        if self.circuits.closing(id, &why) {
+        if self.circuits.closing(id, &why, self.now + self.config.close_timeout) {
             self.act(Action::CloseCircuit { circuit: id, why });
         }
     }

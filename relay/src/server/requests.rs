@@ -132,9 +132,10 @@ impl Server {
                 self.reserve(stream, requester);
             }
             Asked::Connect { destination } => {
-                let found = self.find_destination(destination)?;
                 self.offered()?;
+                // First the rate: else who asks for many ids could find out at no cost who holds here.
                 self.admit(requester, asked, counted)?;
+                let found = self.find_destination(destination)?;
                 self.room_to_connect(requester, found)?;
                 self.connect(stream, requester, found);
             }

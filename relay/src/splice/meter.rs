@@ -68,6 +68,12 @@ impl Meter {
     /// before. Of a limit under 12 seconds, a quarter.
     pub const TIME_SLACK: Duration = Duration::from_secs(3);
 
+    /// js-libp2p writes milliseconds where seconds belong, and what reads as less than a day is believed
+    /// ([`Limit::MAX_DURATION`](crate::Limit::MAX_DURATION)): its 2 s are announced as 2,000. So a reset at the thousandth of
+    /// such a duration, give or take a quarter or [`TIME_SLACK`](Self::TIME_SLACK), is the limit too. Only of whole seconds: the 120 s
+    /// of go-libp2p are no multiple of 1,000, and a reset after 0.12 s has another reason.
+    const MILLIS: u64 = 1000;
+
     /// A circuit that is open from now on.
     pub const fn new(now: Time) -> Self {
         Meter { opened: now, sent: 0, received: 0 }
@@ -106,6 +112,7 @@ impl Meter {
     /// An end can only conclude it. What it sent reaches the limit when it is as much; what it received, give or take
     /// [`DATA_SLACK`](Self::DATA_SLACK); both together likewise; its time, give or take [`TIME_SLACK`](Self::TIME_SLACK). The
     /// first of sent, received, time and both that does is named. Another reset that comes so near to the limit is taken for it.
+    /// A time that js-libp2p announced in milliseconds is seen through.
     pub fn explain_reset(&self, limit: &Limit, now: Time) -> Option<LimitReached> {
         let data = |counted| limit.bytes().map(|bytes| LimitReached::Data { bytes, counted });
         let enough = |count: u64| {
@@ -123,8 +130,31 @@ impl Meter {
         {
             return Some(LimitReached::Time { duration });
         }
+        if let Some(duration) = limit.time().and_then(read_as_millis) {
+            let slack = Self::TIME_SLACK.min(duration / 4);
+            if (duration - slack..=duration + slack).contains(&self.elapsed(now)) {
+                return Some(LimitReached::Time { duration });
+            }
+        }
         if enough(self.sent.saturating_add(self.received)) { data(Counted::Both) } else { None }
     }
+
+    /// The stream was closed in order: whether that was for `limit`. go-libp2p's relay half-closes towards who receives where the
+    /// spec resets, after exactly the limit. Peers that are done close likewise, so nothing that only comes near counts.
+    pub fn explain_close(&self, limit: &Limit) -> Option<LimitReached> {
+        let bytes = limit.bytes()?;
+        if self.sent >= bytes {
+            return Some(LimitReached::Data { bytes, counted: Counted::Sent });
+        }
+        (self.received == bytes).then_some(LimitReached::Data { bytes, counted: Counted::Received })
+    }
+}
+
+/// What was meant, if the seconds are the milliseconds of a js relay.
+fn read_as_millis(duration: Duration) -> Option<Duration> {
+    let number = duration.as_secs();
+    let is_whole = number >= Meter::MILLIS && number.is_multiple_of(Meter::MILLIS) && duration.subsec_nanos() == 0;
+    is_whole.then(|| Duration::from_millis(number))
 }
 
 impl fmt::Display for LimitReached {

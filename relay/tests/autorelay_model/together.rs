@@ -51,7 +51,7 @@ impl Node {
         };
         let root = Seed::new([seed; 32]);
         let mut node = Node {
-            auto: AutoRelay::new(AutoRelayConfig::mission(), us, &root, Time::ZERO),
+            auto: AutoRelay::new(AutoRelayConfig::classic(), us, &root, Time::ZERO),
             client: Client::new(ClientConfig::default(), us, &root),
             us,
             now: Time::ZERO,

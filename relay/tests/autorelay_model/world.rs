@@ -47,7 +47,7 @@ fn nth<T: Clone>(mut all: impl ExactSizeIterator<Item = T>, pick: u8) -> Option<
 
 impl World {
     pub fn new(bytes: [u8; 8]) -> Self {
-        let mut config = if bytes[0] % 2 == 0 { AutoRelayConfig::mission() } else { AutoRelayConfig::go() };
+        let mut config = if bytes[0] % 2 == 0 { AutoRelayConfig::classic() } else { AutoRelayConfig::go() };
         config.relays = u32::from(bytes[1] % 4);
         config.max_candidates = 3 + u32::from(bytes[2] % 8);
         config.probes = 1 + u32::from(bytes[3] % 4);

@@ -112,7 +112,7 @@ impl Model {
     pub fn deadline(&self) -> Time {
         let reservations = self.reservations.iter().map(|at| at.until);
         let questions = self.questions.iter().map(|at| at.until);
-        let circuits = self.circuits.iter().filter(|at| at.closing.is_none()).map(|at| at.until);
+        let circuits = self.circuits.iter().map(|at| at.until);
         let drain = self.drain.filter(|_| !self.drained);
         reservations.chain(questions).chain(circuits).chain(drain).min().unwrap_or(Time::NEVER)
     }
@@ -148,10 +148,14 @@ impl Model {
             let why = Refusal::Undecided { after: self.config.acl_timeout };
             self.refuse(question.stream, question.peer, question.asked, why);
         }
-        let mut due: Vec<_> = self.circuits.iter().filter(|at| at.closing.is_none() && at.until <= now).collect();
+        let mut due: Vec<_> = self.circuits.iter().filter(|at| at.until <= now).collect();
         due.sort_by_key(|at| (at.until, at.id));
-        for (id, open) in due.iter().map(|at| (at.id, at.open.is_some())).collect::<Vec<_>>() {
-            if open {
+        for (id, open, closing) in
+            due.iter().map(|at| (at.id, at.open.is_some(), at.closing.clone())).collect::<Vec<_>>()
+        {
+            if let Some(why) = closing {
+                self.ended(id, why);
+            } else if open {
                 self.close(id, CircuitEnd::TimeLimit { duration: self.config.limit.time().unwrap() });
             } else {
                 self.out.push(Action::CancelAsk { ask: AskId(id.0) });
@@ -238,18 +242,7 @@ impl Model {
             Input::CircuitProgress { circuit, forward, backward } => return self.progress(circuit, forward, backward),
             Input::CircuitEnded { circuit, end, forward, backward } => {
                 self.progress(circuit, forward, backward)?;
-                let at = self.circuits.iter().position(|at| at.id == circuit).unwrap();
-                let gone = self.circuits.remove(at);
-                self.counters.circuits_ended += 1;
-                self.out.push(Action::Event(Event::CircuitClosed {
-                    circuit,
-                    source: gone.peers.0,
-                    destination: gone.peers.1,
-                    why: gone.closing.unwrap_or(end),
-                    forward: gone.forward,
-                    backward: gone.backward,
-                    lasted: self.now.since(gone.open.unwrap()),
-                }));
+                self.ended(circuit, end);
             }
             Input::Addresses { addresses } => {
                 let ours = |address: &Multiaddr| address.with_peer_id(self.local).ok();
@@ -330,15 +323,15 @@ impl Model {
 
     fn decide(&mut self, stream: StreamKey, from: &Connection, asked: Asked, counted: bool) -> Result<(), Refusal> {
         let peer = from.peer;
-        if let Asked::Connect { destination } = asked
-            && !self.reservations.iter().any(|at| at.peer == destination)
-        {
-            return Err(Refusal::NoReservation { destination });
-        }
         self.check_service()?;
         if !counted {
             self.check_rate(from, asked)?;
             self.take_rate(from, asked);
+        }
+        if let Asked::Connect { destination } = asked
+            && !self.reservations.iter().any(|at| at.peer == destination)
+        {
+            return Err(Refusal::NoReservation { destination });
         }
         let destination = match asked {
             Asked::Reserve => return self.reserve(stream, from),
@@ -550,8 +543,24 @@ impl Model {
         let circuit = self.circuits.iter_mut().find(|at| at.id == id).unwrap();
         if circuit.closing.is_none() {
             circuit.closing = Some(why.clone());
+            circuit.until = self.now + self.config.close_timeout;
             self.out.push(Action::CloseCircuit { circuit: id, why });
         }
+    }
+
+    fn ended(&mut self, circuit: CircuitId, end: CircuitEnd) {
+        let at = self.circuits.iter().position(|at| at.id == circuit).unwrap();
+        let gone = self.circuits.remove(at);
+        self.counters.circuits_ended += 1;
+        self.out.push(Action::Event(Event::CircuitClosed {
+            circuit,
+            source: gone.peers.0,
+            destination: gone.peers.1,
+            why: gone.closing.unwrap_or(end),
+            forward: gone.forward,
+            backward: gone.backward,
+            lasted: self.now.since(gone.open.unwrap()),
+        }));
     }
 
     fn end_reservation(&mut self, at: usize, why: ReservationEnd) {

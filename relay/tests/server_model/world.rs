@@ -88,6 +88,7 @@ fn config(bytes: [u8; 8]) -> ServerConfig {
     config.circuits_per_peer = u32::from(c / 8 % 4) + 1;
     config.limit = Limit { duration: (d % 4 != 0).then(|| seconds(d / 4)), data: (d % 8 > 3).then_some(1000) };
     config.stop_timeout = seconds(e % 32 + 1);
+    config.close_timeout = seconds(e % 7 + 1);
     config.acl_timeout = seconds(e / 32 + 1);
     config.acl_questions = u32::from(f % 4) + 1;
     config.acl_questions_per_peer = u32::from(f / 4 % 3) + 1;

@@ -18,10 +18,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use tidewire_core::{Keypair, Multiaddr, PeerId, Seed, Time};
-use tidewire_host::{Command, OpenOptions};
+use tidewire_host::{Command, Input, OpenOptions};
 use tidewire_multistream::{Matcher, Protocol, Protocols};
 use tidewire_relay::Limit;
 use tidewire_relay::server::{CircuitEnd, Offer, ServerConfig};
+use tidewire_upgrade::pipeline::Plan;
 
 const TALK: Protocol = Protocol::from_static("/talk/1.0.0");
 
@@ -58,6 +59,8 @@ struct Town {
     /// Both ends of each connection, one behind the other.
     ends: Vec<End>,
     tasks: Vec<(usize, Task)>,
+    /// Connections have their turns from the last to the first.
+    backwards: bool,
     /// Circuits are not run any more, but kept here.
     idle: bool,
     kept: Vec<(usize, Circuit)>,
@@ -89,8 +92,7 @@ fn limited() -> OpenOptions {
 impl Town {
     fn new(limit: Limit) -> Town {
         let all = (0..3).map(|of| {
-            let mut config = NodeConfig::default();
-            config.close_timeout = Duration::from_millis(50);
+            let mut config = NodeConfig { close_timeout: Duration::from_millis(50), ..NodeConfig::default() };
             if of == 0 {
                 let mut server = ServerConfig::unlimited();
                 (server.offer, server.announce_private, server.limit) = (Offer::Always, true, limit);
@@ -99,12 +101,12 @@ impl Town {
             let jobs = Arc::<Mutex<VecDeque<Job>>>::default();
             let give = jobs.clone();
             let seed = Seed::new([u8::try_from(of + 101).unwrap(); 32]);
-            let (node, works) =
-                Node::new(config, key(of), &seed, None, move |job| lock(&give).push_back(job)).unwrap();
+            let (node, works) = Node::new(config, key(of), &seed, None, move |job| lock(&give).push_back(job)).unwrap();
             One { node, works, jobs }
         });
         let (ends, tasks, kept) = (Vec::new(), Vec::new(), Vec::new());
-        let mut town = Town { all: all.collect(), ends, tasks, idle: false, kept, bell: Arc::default() };
+        let mut town =
+            Town { all: all.collect(), ends, tasks, backwards: false, idle: false, kept, bell: Arc::default() };
         let relay = town.all[0].node.clone();
         town.wait(relay.listen(&Multiaddr::tcp(socket(0)))).unwrap();
         town
@@ -137,7 +139,9 @@ impl Town {
                 self.work(of, job);
             }
         }
-        for at in 0..self.ends.len() {
+        let count = self.ends.len();
+        for turn in 0..count {
+            let at = if self.backwards { count - 1 - turn } else { turn };
             let End { of, line, rx, tx, ended, over } = &mut self.ends[at];
             if *over {
                 continue;
@@ -172,7 +176,13 @@ impl Town {
                 }
             }
             Job::Circuit(circuit) if self.idle => self.kept.push((of, circuit)),
-            Job::Circuit(circuit) => self.tasks.push((of, self.all[of].works.task(circuit))),
+            Job::Circuit(circuit) => {
+                let mut task = self.all[of].works.task(circuit);
+                // At once, before any connection has its turn.
+                if task.poll(&self.bell.clone().into()).is_some() {
+                    self.tasks.push((of, task));
+                }
+            }
             _ => {}
         }
     }
@@ -257,9 +267,10 @@ fn a_pump_that_is_dropped_ends_the_circuit_at_both_ends_and_says_so() {
     assert!(town.wait(out.read_chunk()).is_err());
     let ended = loop {
         let notice = town.wait(events.next()).unwrap();
-        if let crate::node::Notice::Event(tidewire_host::Event::Relay(
-            tidewire_relay::server::Event::CircuitClosed { why, .. },
-        )) = notice
+        if let crate::node::Notice::Event(tidewire_host::Event::Relay(tidewire_relay::server::Event::CircuitClosed {
+            why,
+            ..
+        })) = notice
         {
             break why;
         }
@@ -372,15 +383,89 @@ fn who_does_not_read_stops_who_writes() {
 #[test]
 fn a_source_that_resets_is_noticed_though_the_destination_takes_nothing() {
     let mut town = Town::connected(Limit::UNLIMITED);
-    let (mut out, _back) = town.talk();
-    let sent = vec![5; 16 << 20];
+    let (mut one, _back) = town.talk();
+    let (mut other, _also) = town.talk();
+    // The holder's end stands still, so that the relay can't get rid of what comes.
+    let holder = town.tasks.iter().position(|(of, _)| *of == 1).unwrap();
+    let _stands_still = town.tasks.swap_remove(holder);
+    let sent = vec![5; 64 * 1024];
     for _ in 0..500 {
-        while out.poll_write(Waker::noop(), &sent).is_ready() {}
+        while one.poll_write(Waker::noop(), &sent).is_ready() || other.poll_write(Waker::noop(), &sent).is_ready() {}
         town.step();
     }
-    // The dialer's end of the circuit breaks; what it had sent is stuck at the relay.
+    // The dialer's end breaks; what it had sent is stuck at the relay.
     town.tasks.retain(|(of, _)| *of != 2);
     town.until(|town| town.circuits() == 0 && town.tasks_of(0) == 0);
+}
+
+#[test]
+fn a_side_that_finished_and_then_resets_is_noticed() {
+    for of in [1, 2] {
+        let mut town = Town::new(Limit::UNLIMITED);
+        let (holder, dialer) = (town.all[1].node.clone(), town.all[2].node.clone());
+        let at: Multiaddr = format!("{}/p2p-circuit", relay_at()).parse().unwrap();
+        let listener = town.wait(holder.listen(&at)).unwrap();
+        town.idle = true;
+        let mut connecting = Box::pin(dialer.connect(&listener.addresses()[0]));
+        while town.kept.len() < 3 {
+            assert!(connecting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            town.step();
+        }
+        town.idle = false;
+        // Bare streams at both ends, in place of connections.
+        let (mut lines, mut ends) = (Vec::new(), Vec::new());
+        for (at, circuit) in std::mem::take(&mut town.kept) {
+            match circuit.0 {
+                Kind::Carry { line, stream } => {
+                    lines.push(line);
+                    ends.push((at, stream));
+                }
+                splice => town.tasks.push((at, town.all[at].works.task(Circuit(splice)))),
+            }
+        }
+        town.steps();
+        let at = ends.iter().position(|(at, _)| *at == of).unwrap();
+        let (_, mut end) = ends.remove(at);
+        end.finish().unwrap();
+        town.steps();
+        assert_eq!(town.circuits(), 1, "half of it is still open");
+        end.reset(0);
+        town.until(|town| town.circuits() == 0 && town.tasks_of(0) == 0);
+    }
+}
+
+#[test]
+fn a_dial_whose_circuit_has_lost_its_connection_fails_at_once() {
+    let mut town = Town::new(Limit::UNLIMITED);
+    let (holder, dialer) = (town.all[1].node.clone(), town.all[2].node.clone());
+    let at: Multiaddr = format!("{}/p2p-circuit", relay_at()).parse().unwrap();
+    let listener = town.wait(holder.listen(&at)).unwrap();
+    town.wait(dialer.connect(&relay_at())).unwrap();
+    lock(&town.all[2].works.hub.inner).lines.clear();
+    let failed = town.wait(dialer.connect(&listener.addresses()[0])).unwrap_err();
+    assert!(failed.to_string().contains("the connection to the relay is over"), "{failed}");
+}
+
+#[test]
+fn a_connection_that_begins_while_another_does_leaves_that_ones_panic_alone() {
+    let town = Town::new(Limit::UNLIMITED);
+    let hub = town.all[0].works.hub.clone();
+    let (local, remote) = (Multiaddr::tcp(socket(0)), Multiaddr::tcp(socket(1)));
+    for before in [false, true] {
+        let mut inner = lock(&hub.inner);
+        inner.panicked = before;
+        let (local, remote) = (local.clone(), remote.clone());
+        let line = hub.begin_locked(&mut inner, Plan::Respond, None, remote.clone(), |connection| Input::Incoming {
+            connection,
+            local,
+            remote,
+            over: None,
+            asn: None,
+        });
+        assert!(line.is_some(), "the panic was none of its own");
+        assert_eq!(inner.panicked, before);
+        drop(inner);
+    }
 }
 
 /// The last message before a circuit goes out with its link's next turn; the pump may be there earlier.
@@ -390,28 +475,9 @@ fn a_task_that_comes_before_its_stream_is_a_circuit_waits() {
     let (holder, dialer) = (town.all[1].node.clone(), town.all[2].node.clone());
     let at: Multiaddr = format!("{}/p2p-circuit", relay_at()).parse().unwrap();
     let listener = town.wait(holder.listen(&at)).unwrap();
-    town.idle = true;
-    let mut connecting = Box::pin(dialer.connect(&listener.addresses()[0]));
-    let mut connected = false;
-    for _ in 0..5000 {
-        connected = connected || connecting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        for of in 0..town.all.len() {
-            town.all[of].works.hub.on_timeout();
-        }
-        town.step();
-        // At the earliest moment: before the links have had a turn.
-        let Town { kept, tasks, all, .. } = &mut town;
-        for (of, circuit) in kept.drain(..) {
-            let mut task = all[of].works.task(circuit);
-            assert!(task.poll(Waker::noop()).is_some(), "it is over before it began");
-            tasks.push((of, task));
-        }
-        town.idle = town.tasks.len() < 3;
-        if connected && town.all[1].node.counters().peers == 2 {
-            break;
-        }
-    }
-    assert!(connected, "it never came to be");
+    // The link of the destination comes last, so that the source's has no turn before the pump is there.
+    town.backwards = true;
+    town.wait(dialer.connect(&listener.addresses()[0])).unwrap();
     town.talk();
 }
 

@@ -53,8 +53,10 @@ impl World {
     fn asked(&self) -> Vec<(StreamId, &Request)> {
         let asked = |report: &&Report| matches!(report, Report::Asked { .. });
         let all = self.reports().into_iter().filter(asked);
-        all.filter_map(|report| if let Report::Asked { stream, request } = report { Some((*stream, &**request)) } else { None })
-            .collect()
+        all.filter_map(
+            |report| if let Report::Asked { stream, request } = report { Some((*stream, &**request)) } else { None },
+        )
+        .collect()
     }
 
     fn answers(&self) -> Vec<Result<Answer, AskFault>> {
@@ -157,7 +159,9 @@ fn each_answer_is_told_once() {
 #[test]
 fn what_is_no_question_is_refused_and_not_told() {
     let long = [0xff, 0x7f];
-    for (service, said) in [(Service::Hop, &b"\x02\xff\xff"[..]), (Service::Stop, &b"\x00"[..]), (Service::Hop, &long[..])] {
+    for (service, said) in
+        [(Service::Hop, &b"\x02\xff\xff"[..]), (Service::Stop, &b"\x00"[..]), (Service::Hop, &long[..])]
+    {
         let mut world = world();
         let id = world.call(name(service), said);
         world.turn();
@@ -182,7 +186,9 @@ fn a_remote_that_asks_for_nothing_is_given_up() {
 
 #[test]
 fn a_question_that_nobody_answers_fails_in_time() {
-    for ask in [Ask::Reserve, Ask::Connect { destination: peer(3) }, Ask::Stop { source: peer(3), limit: Limit::UNLIMITED }] {
+    for ask in
+        [Ask::Reserve, Ask::Connect { destination: peer(3) }, Ask::Stop { source: peer(3), limit: Limit::UNLIMITED }]
+    {
         let mut world = world();
         world.asks(ask.clone());
         world.pass(Duration::from_secs(61));

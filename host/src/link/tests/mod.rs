@@ -58,7 +58,15 @@ struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let (ours, theirs, muxer) = (Config::default(), Config::default(), MuxerKind::Yamux);
-        Setup { muxer, link: LinkConfig::default(), ours, theirs, serves: alloc::vec![ECHO], services: Vec::new(), admit: true }
+        Setup {
+            muxer,
+            link: LinkConfig::default(),
+            ours,
+            theirs,
+            serves: alloc::vec![ECHO],
+            services: Vec::new(),
+            admit: true,
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Circuits that end here: connections whose transport is a stream to a relay.
 
 use super::key;
+use crate::link::Fault;
 use crate::machine::Host;
-use crate::{ConnectionId, DialId, StreamId};
+use crate::{By, ConnectionId, DialId, StreamId};
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
+use smol_str::{SmolStr, ToSmolStr};
 use tidewire_core::Multiaddr;
+use tidewire_relay::client::CircuitEnd;
 use tidewire_relay::{Limit, StreamKey};
 
 /// Those of a host, by the streams that they are made of.
@@ -17,6 +19,8 @@ pub(super) struct Circuits {
     dials: BTreeMap<DialId, StreamKey>,
     /// Dials that the relay's client works at, and where they lead.
     dialing: BTreeMap<DialId, Multiaddr>,
+    /// Why the circuits of connections ended that are still to hear of it.
+    explained: BTreeMap<ConnectionId, SmolStr>,
 }
 
 /// A circuit's end.
@@ -27,6 +31,8 @@ pub(super) struct End {
     pub(super) upper: Option<ConnectionId>,
     /// The dial that it fulfils, until it is a connection.
     dial: Option<DialId>,
+    /// The connection broke, and as whose doing and how its link took that. It is told once it is known why the circuit ended.
+    held: Option<(By, SmolStr)>,
 }
 
 impl Circuits {
@@ -35,7 +41,7 @@ impl Circuits {
         if let Some(dial) = dial {
             self.dials.insert(dial, stream);
         }
-        self.all.insert(stream, End { limit, upper: None, dial });
+        self.all.insert(stream, End { limit, upper: None, dial, held: None });
     }
 
     /// A connection is made of it. False: there is no such circuit.
@@ -63,6 +69,18 @@ impl Circuits {
         self.dialing.remove(&dial)
     }
 
+    /// Whether a stream is a circuit's, or is to be.
+    pub(super) fn has(&self, stream: StreamKey) -> bool {
+        self.all.contains_key(&stream)
+    }
+
+    /// A connection broke. The stream that it was made of, if it is to be waited for the reason.
+    fn hold(&mut self, connection: ConnectionId, by: By, why: &SmolStr) -> Option<StreamKey> {
+        let stream = *self.uppers.get(&connection)?;
+        self.all.get_mut(&stream)?.held = Some((by, why.clone()));
+        Some(stream)
+    }
+
     /// What limits a connection that is made of a circuit.
     pub(super) fn limit(&self, connection: ConnectionId) -> Option<Limit> {
         self.uppers.get(&connection).and_then(|stream| self.all.get(stream)).map(|end| end.limit)
@@ -81,13 +99,12 @@ impl Circuits {
         Some(end)
     }
 
-    /// A connection is gone: as what circuits go over, and as one that was made of a circuit.
+    /// A connection is gone. What went over it ends by a word of the relay's client.
     pub(super) fn closed(&mut self, connection: ConnectionId) {
-        self.uppers.remove(&connection);
-        let range = key(connection, StreamId(0))..=key(connection, StreamId(u64::MAX));
-        let over: Vec<StreamKey> = self.all.range(range).map(|(stream, _)| *stream).collect();
-        for stream in over {
-            self.remove(stream);
+        self.explained.remove(&connection);
+        let stream = self.uppers.remove(&connection);
+        if let Some(end) = stream.and_then(|stream| self.all.get_mut(&stream)) {
+            (end.upper, end.held) = (None, None);
         }
     }
 
@@ -96,6 +113,7 @@ impl Circuits {
         self.all.len() * (size_of::<(StreamKey, End)>() + size_of::<(ConnectionId, StreamKey)>())
             + self.dials.len() * size_of::<(DialId, StreamKey)>()
             + dialing.sum::<usize>()
+            + self.explained.len() * size_of::<(ConnectionId, SmolStr)>()
     }
 }
 
@@ -118,6 +136,32 @@ impl Host {
     /// A connection is made of a circuit that we asked for, if this dial was of one.
     pub(in crate::machine) fn carried_dial(&mut self, connection: ConnectionId, dial: DialId) {
         self.relaying.circuits.dialed(connection, dial);
+    }
+
+    /// A connection broke. True: it is made of a circuit, and is told to be closed once it is known why that ended.
+    pub(in crate::machine) fn awaits_reason(&mut self, connection: ConnectionId, by: By, why: &SmolStr) -> bool {
+        let Some(stream) = self.relaying.circuits.hold(connection, by, why) else { return false };
+        // Its end is near anyway: this way it doesn't depend on anybody.
+        self.reset_stream(stream);
+        true
+    }
+
+    /// Why the circuit of a connection that broke had ended, if that says more than the link could.
+    pub(in crate::machine) fn reason_of_circuit(&mut self, connection: ConnectionId) -> Option<SmolStr> {
+        self.relaying.circuits.explained.remove(&connection)
+    }
+
+    /// It was told why a circuit ended: now the connection that is made of it may be closed.
+    pub(super) fn circuit_explained(&mut self, stream: StreamKey, why: CircuitEnd) {
+        let Some(End { upper: Some(upper), held, .. }) = self.relaying.circuits.remove(stream) else { return };
+        // Of the others the connection's own link knows as much.
+        let telling = matches!(why, CircuitEnd::LimitReached(_) | CircuitEnd::RelayLost);
+        if telling {
+            self.relaying.circuits.explained.insert(upper, why.to_smolstr());
+        }
+        if let Some((by, text)) = held {
+            self.ended(upper, by, Fault::Transport, &text);
+        }
     }
 
     /// Whether a relayed connection has limits. One whose circuit ended already is as good as limited.

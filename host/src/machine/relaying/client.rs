@@ -57,7 +57,16 @@ impl Host {
             client::Action::Circuits(addresses) => self.circuits_changed(addresses),
             client::Action::Keep { peer } => self.manage(connmgr::Input::Protect { peer, reason: KEPT }),
             client::Action::Release { peer } => self.manage(connmgr::Input::Unprotect { peer, reason: KEPT }),
-            client::Action::Event(event) => self.tell(Event::RelayClient(event)),
+            client::Action::Event(event) => {
+                let ended = match &event {
+                    client::Event::CircuitEnded { over, why, .. } => Some((*over, *why)),
+                    _ => None,
+                };
+                self.tell(Event::RelayClient(event));
+                if let Some((over, why)) = ended {
+                    self.circuit_explained(over, why);
+                }
+            }
             _ => {}
         }
     }
@@ -202,8 +211,8 @@ impl Host {
         ending: Ending,
     ) {
         let over = key(connection, stream);
+        // It says why, which takes the circuit away here too.
         self.tell_client(Input::CircuitEnded { over, ending, sent, received });
-        self.relaying.circuits.remove(over);
     }
 
     /// Our addresses through relays changed.
@@ -313,5 +322,6 @@ impl Host {
 /// Why a dial failed, in a line: of the first address that did, if any was dialed.
 fn reason(report: &DialReport) -> String {
     let failed = report.addresses.iter().find(|address| matches!(address.outcome, Outcome::Failed(_)));
-    failed.map_or_else(|| report.why.to_string(), |it| alloc::format!("{}: {}", it.address.without_peer_id(), it.outcome))
+    failed
+        .map_or_else(|| report.why.to_string(), |it| alloc::format!("{}: {}", it.address.without_peer_id(), it.outcome))
 }

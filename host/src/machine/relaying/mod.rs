@@ -21,12 +21,12 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use circuits::Circuits;
-use nat::Nat;
 use core::time::Duration;
+use nat::Nat;
 pub(super) use probes::Probes;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
 use tidewire_relay::autorelay::AutoRelay;
-use tidewire_relay::client::Client;
+use tidewire_relay::client::{Client, Ending};
 use tidewire_relay::exchange::{Answer, Ask, Reply, Request, Service};
 use tidewire_relay::server::Server;
 use tidewire_relay::{self as relay, AskId, StreamKey};
@@ -185,14 +185,21 @@ impl Relaying {
             + self.auto.as_ref().map_or(0, |auto| size_of::<AutoRelay>() + auto.memory_used())
             + self.circuits.memory_used()
             + self.asks.memory_used()
-            + self.asked.len() * size_of::<StreamKey>()
+            + self.asked.len() * (size_of::<StreamKey>() + TREE)
             + self.requests.len() * size_of::<(RequestId, Part, PeerId)>()
             + self.holders.len() * size_of::<(PeerId, Holder)>()
-            + self.listens.values().map(|it| size_of::<(ListenerId, Listen)>() + addresses(&it.addresses)).sum::<usize>()
+            + self
+                .listens
+                .values()
+                .map(|it| size_of::<(ListenerId, Listen)>() + addresses(&it.addresses))
+                .sum::<usize>()
             + addresses(&self.reached_at)
             + self.services.capacity() * size_of::<Service>()
     }
 }
+
+/// What an entry of a tree takes beside itself, about.
+const TREE: usize = 16;
 
 /// Bytes of a list of addresses.
 fn addresses(list: &Vec<Multiaddr>) -> usize {
@@ -349,6 +356,9 @@ impl Host {
             self.tell_server(relay::server::Input::RequesterGone { stream: key });
             self.tell_client(relay::client::Input::RequesterGone { stream: key });
             self.nat_gone(key);
+        } else if self.relaying.circuits.has(key) {
+            // The link had yet to make a circuit of it, so it knew of none.
+            self.circuit_ended(connection, stream, (0, 0), Ending::Reset);
         }
     }
 

@@ -229,11 +229,11 @@ impl Host {
     pub(super) fn probed(&mut self, errand: Errand, outcome: &Outcome) {
         match errand {
             Errand::V1(attempt) => {
-                let reached = match outcome {
-                    Outcome::Reached(address) => Some(address),
-                    _ => None,
-                };
-                self.tell_server_v1(v1::ServerInput::DialedBack { attempt, reached });
+                self.tell_server_v1(match outcome {
+                    Outcome::Reached(address) => v1::ServerInput::DialedBack { attempt, reached: Some(address) },
+                    Outcome::NotTried => v1::ServerInput::NotDialed { attempt },
+                    _ => v1::ServerInput::DialedBack { attempt, reached: None },
+                });
             }
             Errand::V2(attempt) => {
                 let outcome = match outcome {

@@ -1,10 +1,11 @@
 //! Dials apart from all others: to find out whether somebody can be reached, for AutoNAT's servers.
 //!
 //! ```text
-//!   DialBack --> Dialing an address --connected--> Upgrading --established--> reached
-//!                     '--failed: the next one         |                        '--v2: asks DialBack --> heard, or not
-//!                                                     '--failed: the next one
+//!   DialBack --> Dialing, all addresses at once --connected--> Upgrading --established--> reached: the others are let go
+//!                     |                                           |                        '--v2: asks DialBack --> heard, or not
+//!                     '--failed-----------------------------------'--> the next one for which there was no room, or over
 //! ```
+//! At once, because one that is silent takes all the time there is.
 //! The connection manager hears nothing of them: nobody is to keep such a connection. They leave from any port, because a NAT
 //! would let one through that comes from where the peer was talking to (autonat-v2.md, "Implementation Suggestions").
 
@@ -48,7 +49,7 @@ pub(super) enum Outcome {
 struct Probe {
     errand: Errand,
     peer: PeerId,
-    /// The one that is dialed, and those that are left.
+    /// The one that is dialed, and those that come after it.
     address: Multiaddr,
     left: Vec<Multiaddr>,
     nonce: Option<u64>,
@@ -66,8 +67,8 @@ pub(in crate::machine) struct Probes {
     all: BTreeMap<DialId, Probe>,
     by_connection: BTreeMap<ConnectionId, DialId>,
     timers: BTreeSet<(Time, DialId)>,
-    /// Their connections that are told to close, until they have.
-    leaving: BTreeSet<ConnectionId>,
+    /// Their connections that are told to close, until they have; with what is to be said then.
+    leaving: BTreeMap<ConnectionId, Option<(Errand, Outcome)>>,
 }
 
 impl Probes {
@@ -83,7 +84,12 @@ impl Probes {
         };
         self.all.len() * (size_of::<(DialId, Probe)>() + 96)
             + self.all.values().map(addresses).sum::<usize>()
-            + self.leaving.len() * size_of::<ConnectionId>()
+            + self.leaving.len() * size_of::<(ConnectionId, Errand, Outcome)>()
+    }
+
+    /// One that is under way for this.
+    fn of(&self, errand: Errand) -> Option<DialId> {
+        self.all.iter().find(|(_, probe)| probe.errand == errand).map(|(dial, _)| *dial)
     }
 
     /// Those whose connections are not gone yet, included.
@@ -122,12 +128,12 @@ impl Probes {
 impl Relaying {
     /// Whether a connection is a probe's.
     pub(in crate::machine) fn probes(&self, connection: ConnectionId) -> bool {
-        self.probes.by_connection.contains_key(&connection) || self.probes.leaving.contains(&connection)
+        self.probes.by_connection.contains_key(&connection) || self.probes.leaving.contains_key(&connection)
     }
 }
 
 impl Host {
-    /// Dials a peer at one of these addresses, one after the other, and brings it the nonce if there is one.
+    /// Dials a peer at these addresses, all at once, and brings it the nonce if there is one.
     pub(super) fn probe(
         &mut self,
         errand: Errand,
@@ -140,12 +146,17 @@ impl Host {
         let mut left: Vec<Multiaddr> = addresses.into_iter().filter(|address| address.ip().is_some()).collect();
         left.reverse();
         let limit = usize::try_from(self.config.relay.max_probes).unwrap_or(usize::MAX);
-        let Some(address) = left.pop().filter(|_| self.relaying.probes.len() < limit && !self.shut_down) else {
+        let room = if self.shut_down { 0 } else { limit.saturating_sub(self.relaying.probes.len()) };
+        if left.is_empty() || room == 0 {
             return self.probed(errand, &Outcome::NotTried);
-        };
-        let until = self.now + dial;
-        let established = false;
-        self.dial_probe(Probe { errand, peer, address, left, nonce, until, bring, connection: None, established });
+        }
+        let (until, established) = (self.now + dial, false);
+        for place in (0..room).rev() {
+            let Some(address) = left.pop() else { return };
+            // Those for which there is no room wait for the last one.
+            let left = if place == 0 { core::mem::take(&mut left) } else { Vec::new() };
+            self.dial_probe(Probe { errand, peer, address, left, nonce, until, bring, connection: None, established });
+        }
     }
 
     fn dial_probe(&mut self, probe: Probe) {
@@ -155,11 +166,19 @@ impl Host {
     }
 
     pub(super) fn cancel_probe(&mut self, errand: Errand) {
-        let is = |probe: &Probe| probe.errand == errand;
-        let dial = self.relaying.probes.all.iter().find(|(_, probe)| is(probe)).map(|(dial, _)| *dial);
-        if let Some(dial) = dial {
+        while let Some(dial) = self.relaying.probes.of(errand) {
             self.end_probe(dial);
         }
+    }
+
+    /// What came of one address. That one is enough; that it led nowhere is said of the last one.
+    fn probe_over(&mut self, errand: Errand, outcome: &Outcome) {
+        match outcome {
+            Outcome::Reached(_) | Outcome::Heard => self.cancel_probe(errand),
+            Outcome::NotReached | Outcome::NotTried if self.relaying.probes.of(errand).is_some() => return,
+            Outcome::NotReached | Outcome::NotTried => {}
+        }
+        self.probed(errand, outcome);
     }
 
     /// Lets go of what a probe has.
@@ -171,7 +190,7 @@ impl Host {
         match probe.connection {
             None => self.act(Action::Abort { dial }),
             Some(connection) => {
-                self.relaying.probes.leaving.insert(connection);
+                self.relaying.probes.leaving.insert(connection, None);
                 let reason = CloseReason::Asked { why: SmolStr::new_static("it was only to see whether it can be") };
                 self.act(Action::Order { connection, order: Order::Close { reason } });
             }
@@ -179,9 +198,22 @@ impl Host {
         Some(probe)
     }
 
+    /// Of a peer that was reached it is said when the connection is gone: it would take it for one more to us, and speak to us
+    /// on it.
     fn finish_probe(&mut self, dial: DialId, outcome: &Outcome) {
-        if let Some(probe) = self.end_probe(dial) {
-            self.probed(probe.errand, outcome);
+        let Some(probe) = self.end_probe(dial) else { return };
+        let good = match outcome {
+            Outcome::Heard => true,
+            Outcome::Reached(_) => probe.nonce.is_none(),
+            Outcome::NotReached | Outcome::NotTried => false,
+        };
+        let leaving = probe.connection.and_then(|connection| self.relaying.probes.leaving.get_mut(&connection));
+        match leaving.filter(|_| good) {
+            Some(leaving) => {
+                *leaving = Some((probe.errand, outcome.clone()));
+                self.cancel_probe(probe.errand);
+            }
+            None => self.probe_over(probe.errand, outcome),
         }
     }
 
@@ -237,7 +269,7 @@ impl Host {
                     probe.address = address;
                     self.dial_probe(probe);
                 }
-                None => self.probed(probe.errand, &Outcome::NotReached),
+                None => self.probe_over(probe.errand, &Outcome::NotReached),
             }
         }
     }
@@ -245,8 +277,10 @@ impl Host {
     /// What the link of a probe reports.
     pub(in crate::machine) fn probe_report(&mut self, connection: ConnectionId, report: &Report) {
         if let Report::Ended { .. } = report {
-            self.relaying.probes.leaving.remove(&connection);
             self.relaying.asks.ended(connection);
+            if let Some((errand, outcome)) = self.relaying.probes.leaving.remove(&connection).flatten() {
+                self.probed(errand, &outcome);
+            }
         }
         // To be told who we are may be what the remote waits for. It gets nothing else.
         if let Report::StreamOpened { stream, direction, protocol, .. } = report {
@@ -282,7 +316,7 @@ impl Host {
                 if probe.established {
                     let outcome = Outcome::Reached(probe.address.clone());
                     if let Some(probe) = self.relaying.probes.remove(dial) {
-                        self.probed(probe.errand, &outcome);
+                        self.probe_over(probe.errand, &outcome);
                     }
                 } else {
                     self.probe_next(dial);

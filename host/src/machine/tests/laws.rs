@@ -1,7 +1,15 @@
 //! The laws of every event machine.
 
 use super::*;
+use crate::addresses::NatStatus;
+use crate::{RelayCommand, Splice};
+use tidewire_core::Component;
 use tidewire_core::laws::{EventSubject, Limits, Step, Transcript, check_events};
+use tidewire_relay::autonat::{v1, v2};
+use tidewire_relay::autorelay::{AutoRelayConfig, Candidate};
+use tidewire_relay::exchange::{Answer, Ask, Request, Service};
+use tidewire_relay::server::{CircuitEnd, Offer, ServerConfig};
+use tidewire_relay::{CircuitId, Limit, Reservation, Status};
 
 /// Around the host either nothing happens, or a world that dials, ends and answers.
 struct Subject {
@@ -15,6 +23,12 @@ impl EventSubject for Subject {
     fn machine(&self) -> Host {
         let mut config = Config::default();
         config.manager.limits.streams_per_peer = 2;
+        let mut server = ServerConfig::default();
+        server.offer = Offer::Always;
+        config.relay.server = Some(server);
+        config.relay.autonat_v1_server = Some(v1::ServerConfig::default());
+        config.relay.autonat_v2_server = Some(v2::ServerConfig::default());
+        config.relay.auto_relay = Some(AutoRelayConfig::default());
         Host::new(config, peer(0), &Seed::new([9; 32]), UnixTime::from_secs(5))
     }
 
@@ -41,12 +55,106 @@ impl EventSubject for Subject {
             Action::Order { connection, order: Order::Open { open, .. } } => {
                 report(connection, stream(open.0, Direction::Outbound, Some(open.0)))
             }
+            Action::Order { connection, order: Order::Ask { ask, what } } => {
+                let answer = match what {
+                    Ask::Reserve => Answer::Reserved(Box::new(Reservation::new(peer(1), UnixTime::from_secs(3605)))),
+                    Ask::Connect { .. } => Answer::Connected { limit: Limit::UNLIMITED },
+                    Ask::Stop { .. } => Answer::Accepted,
+                    Ask::DialBack { .. } => Answer::BackHeard,
+                    _ => Answer::Refused { status: Status::PERMISSION_DENIED },
+                };
+                let stream = Some(StreamId(1000 + ask.0));
+                report(connection, Report::Answered { ask, stream, answer: Ok(Box::new(answer)) })
+            }
+            Action::Order { connection, order: Order::Reset { stream } | Order::Reply { stream, .. } } => {
+                report(connection, Report::StreamClosed { stream })
+            }
+            Action::Carry(carry) => {
+                let (connection, over) = (c(200 + carry.over.1.0), carry.over);
+                let (local, remote) = (carry.local, carry.remote);
+                match carry.dial {
+                    Some((dial, _)) => Input::Dialed { dial, connection, local, remote },
+                    None => Input::Incoming { connection, local, remote, over: Some(over), asn: None },
+                }
+            }
+            Action::Splice(Splice { circuit, .. }) => Input::Spliced { circuit, end: None, forward: 1, backward: 2 },
+            Action::Unsplice { circuit, why } => Input::Spliced { circuit, end: Some(why), forward: 3, backward: 4 },
             Action::Unlisten { listener } => Input::ListenerClosed { listener, why: "as asked".into() },
             _ => return,
         };
         if let Err(misuse) = host.handle(now, answer) {
             seen.note(misuse);
         }
+    }
+}
+
+#[test]
+fn the_host_keeps_the_laws_as_a_relay_behind_one_and_with_autonat() {
+    let second = Duration::from_secs(1);
+    let report = |connection, report| Step::Input(Input::Report { connection: c(connection), report });
+    let incoming = |n: u8| {
+        let (connection, local, remote) = (c(n.into()), address(0), address(n));
+        Step::Input(Input::Incoming { connection, local, remote, over: None, asn: Some(64_500) })
+    };
+    let opened = |connection, n, service: Service| {
+        let (stream, protocol) = (StreamId(n), Protocol::new(service.name()).unwrap());
+        report(connection, Report::StreamOpened { stream, direction: Direction::Inbound, protocol, open: None })
+    };
+    let asked =
+        |connection, n, request| report(connection, Report::Asked { stream: StreamId(n), request: Box::new(request) });
+    let relay = |command| Step::Input(Input::Relay(command));
+    let through: Multiaddr =
+        alloc::format!("{}/p2p/{}/p2p-circuit/p2p/{}", address(1), peer(1), peer(3)).parse().unwrap();
+    let names = [Protocol::new(Service::Hop.name()).unwrap(), Protocol::new(Service::AutonatV1.name()).unwrap()];
+    let script = [
+        Step::Input(Input::AddExternal { address: address(7) }),
+        incoming(1),
+        report(1, established(1, Role::Responder)),
+        report(1, Report::Identified(said(1, 1, &names, &[address(1)]))),
+        incoming(2),
+        report(2, established(2, Role::Responder)),
+        // We are held at, and connect.
+        opened(1, 3, Service::Hop),
+        asked(1, 3, Request::Reserve),
+        opened(2, 5, Service::Hop),
+        asked(2, 5, Request::Connect { destination: peer(1) }),
+        Step::Wait(second),
+        Step::Input(Input::Spliced { circuit: CircuitId(0), end: Some(CircuitEnd::Closed), forward: 5, backward: 6 }),
+        // We hold, dial through, and are reached through.
+        relay(RelayCommand::Reserve { relay: peer(1), addresses: vec![address(1)] }),
+        Step::Input(Input::Listen {
+            listener: ListenerId(9),
+            address: through.split_circuit().map(|(relay, _)| relay.with(Component::P2pCircuit).unwrap()).unwrap(),
+        }),
+        Step::Input(Input::Connect {
+            request: RequestId(1),
+            peer: peer(3),
+            addresses: vec![through],
+            options: DialOptions::default(),
+        }),
+        Step::Wait(second),
+        opened(1, 7, Service::Stop),
+        asked(1, 7, Request::Stop { source: peer(4), limit: Limit::UNLIMITED }),
+        // We dial back, in both versions.
+        opened(2, 9, Service::AutonatV1),
+        asked(2, 9, Request::DialMe { addresses: vec![address(2)] }),
+        report(2, Report::StreamClosed { stream: StreamId(5) }),
+        opened(2, 11, Service::AutonatV2Request),
+        asked(2, 11, Request::Probe { nonce: 7, addresses: vec![address(2)] }),
+        Step::Wait(30 * second),
+        Step::Input(Input::NatStatus(NatStatus::Private)),
+        relay(RelayCommand::Candidates(vec![Candidate { peer: peer(5), addresses: vec![address(5)] }])),
+        Step::Wait(60 * second),
+        Step::Input(Input::WallClock(UnixTime::from_secs(900))),
+        Step::Input(Input::NetworkChanged),
+        report(1, gone()),
+        Step::Wait(120 * second),
+        Step::Input(Input::Shutdown),
+        Step::Wait(90 * second),
+    ];
+    for busy in [false, true] {
+        let limits = Limits { memory: 256 * 1024, may_merge: busy, ..Limits::default() };
+        check_events(&Subject { busy }, &script, limits).unwrap();
     }
 }
 

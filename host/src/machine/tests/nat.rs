@@ -1,8 +1,8 @@
 //! AutoNAT: whom we ask, and the dials apart from all others that we make for who asks us.
 
 use super::*;
-use crate::addresses::NatStatus;
 use crate::AskNumber;
+use crate::addresses::NatStatus;
 use crate::link::AskFault;
 
 use tidewire_relay::autonat::{v1, v2};
@@ -52,6 +52,15 @@ fn replies(actions: &[Action]) -> Vec<Reply> {
         _ => None,
     };
     actions.iter().filter_map(reply).collect()
+}
+
+/// What is dialed, and where.
+fn dials(actions: &[Action]) -> Vec<(DialId, Multiaddr)> {
+    let dial = |action: &Action| match action {
+        Action::Dial { dial, address, .. } => Some((*dial, address.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(dial).collect()
 }
 
 fn probed(status: v2::DialStatus) -> Vec<Reply> {
@@ -108,9 +117,7 @@ impl World {
 }
 
 fn closes(actions: &[Action], connection: u64) -> bool {
-    let is = |action: &Action| {
-        matches!(action, Action::Order { connection: on, order: Order::Close { .. } } if *on == c(connection))
-    };
+    let is = |action: &Action| matches!(action, Action::Order { connection: on, order: Order::Close { .. } } if *on == c(connection));
     actions.iter().any(is)
 }
 
@@ -123,10 +130,12 @@ fn a_probe_brings_the_nonce_answers_and_closes_and_nobody_is_told_of_it() {
     let dial = world.probe(3);
     let ask = world.reached(dial, 8);
     let actions = world.heard(8, ask);
-    assert_eq!(replies(&actions), probed(v2::DialStatus::OK));
     assert!(closes(&actions, 8), "{actions:?}");
+    // Who hears that it is reachable may speak to us at once: not on a connection that is about to go.
+    assert_eq!(replies(&actions), []);
     let ended = world.report(8, gone());
-    assert_eq!((told(&actions), ended), (0, vec![]));
+    assert_eq!(replies(&ended), probed(v2::DialStatus::OK));
+    assert_eq!((told(&actions), told(&ended), ended.len()), (0, 0, 1));
     assert_eq!(world.host.connections().count(), 1);
     assert_eq!(world.host.manager().connections_of(&peer(1)).count(), 1);
 }
@@ -270,32 +279,98 @@ fn there_are_no_more_probes_than_may_be_those_that_are_closing_included() {
 }
 
 #[test]
-fn the_first_version_tries_one_address_after_the_other() {
+fn who_was_not_dialed_is_not_told_that_it_could_not_be_reached() {
+    let mut world = World::with(|config| {
+        config.relay.autonat_v1_server = Some(v1::ServerConfig::default());
+        config.relay.max_probes = 0;
+    });
+    world.connected(1, 1);
+    world.report(1, opened(3, Direction::Inbound, Service::AutonatV1.name()));
+    let request = Box::new(Request::DialMe { addresses: vec![address(1)] });
+    let replied = replies(&world.report(1, Report::Asked { stream: s(3), request }));
+    let [Reply::Dialed(response)] = &replied[..] else { panic!("{replied:?}") };
+    assert_eq!(response.status, v1::Status::INTERNAL_ERROR);
+}
+
+#[test]
+fn the_first_version_tries_all_addresses_at_once_and_one_that_is_silent_costs_the_others_no_time() {
     let mut world = server();
     world.connected(1, 1);
     let actions = world.report(1, opened(3, Direction::Inbound, Service::AutonatV1.name()));
     assert_eq!(actions, [order(1, Order::Admit { stream: s(3) })]);
     let addresses = vec!["/ip4/11.0.1.1/tcp/7".parse().unwrap(), "/ip4/11.0.9.9/tcp/8".parse().unwrap()];
     let request = Box::new(Request::DialMe { addresses });
+    let actions = world.report(1, Report::Asked { stream: s(3), request });
+    let dialed = dials(&actions);
+    // Its own address as we see it, and those that it named, at that IP and no other.
+    assert!(dialed.iter().all(|(_, address)| address.ip() == Some([11, 0, 1, 1].into())), "{dialed:?}");
+    let [(silent, _), (broken, _), (good, _)] = dialed[..] else { panic!("{dialed:?}") };
+    // One says nothing, one fails, and the third is still to come: nothing is known yet.
+    let fault = DialFault::Transport("refused".into());
+    assert_eq!(world.tell(Input::DialFailed { dial: broken, fault }), []);
+    world.dialed(good, 8, 1);
+    let mut actions = world.report(8, established(1, Role::Initiator));
+    assert!(closes(&actions, 8) && actions.contains(&Action::Abort { dial: silent }), "{actions:?}");
+    actions.extend(world.report(8, gone()));
+    let replies = replies(&actions);
+    assert!(matches!(&replies[..], [Reply::Dialed(it)] if it.status == v1::Status::OK), "{replies:?}");
+    assert_eq!(world.pass(60 * SECOND), []);
+}
+
+#[test]
+fn that_no_address_led_anywhere_is_said_once() {
+    let mut world = server();
+    world.connected(1, 1);
+    world.report(1, opened(3, Direction::Inbound, Service::AutonatV1.name()));
+    let request = Box::new(Request::DialMe { addresses: vec!["/ip4/11.0.1.1/tcp/7".parse().unwrap()] });
     let mut actions = world.report(1, Report::Asked { stream: s(3), request });
-    let mut dialed = Vec::new();
-    while let Some((dial, to)) = actions.iter().find_map(|action| match action {
-        Action::Dial { dial, address, .. } => Some((*dial, address.clone())),
-        _ => None,
-    }) {
-        dialed.push(to);
-        if dialed.len() == 3 {
-            world.dialed(dial, 8, 1);
-            actions = world.report(8, established(1, Role::Initiator));
-            assert!(closes(&actions, 8), "{actions:?}");
+    let [(first, _), (second, _)] = dials(&actions)[..] else { panic!("{actions:?}") };
+    actions.extend(world.tell(Input::DialFailed { dial: first, fault: DialFault::Transport("refused".into()) }));
+    assert_eq!(replies(&actions), []);
+    // Its transport is there, and then nothing.
+    world.dialed(second, 8, 1);
+    let replies = replies(&world.pass(60 * SECOND));
+    assert!(matches!(&replies[..], [Reply::Dialed(it)] if it.status == v1::Status::DIAL_ERROR), "{replies:?}");
+}
+
+#[test]
+fn addresses_for_which_there_is_no_room_wait_for_those_that_fail() {
+    let mut world = World::with(|config| {
+        config.relay.autonat_v1_server = Some(v1::ServerConfig::default());
+        config.relay.max_probes = 2;
+    });
+    world.connected(1, 1);
+    world.report(1, opened(3, Direction::Inbound, Service::AutonatV1.name()));
+    let addresses = (5..8).map(|port| alloc::format!("/ip4/11.0.1.1/tcp/{port}").parse().unwrap()).collect();
+    let mut actions = world.report(1, Report::Asked { stream: s(3), request: Box::new(Request::DialMe { addresses }) });
+    let mut all = Vec::new();
+    assert_eq!(dials(&actions).len(), 2);
+    while let Some((dial, address)) = dials(&actions).pop() {
+        all.push(address);
+        if all.len() == 3 {
             break;
         }
         actions = world.tell(Input::DialFailed { dial, fault: DialFault::Transport("refused".into()) });
+        assert!(dials(&actions).len() <= 1, "{actions:?}");
     }
-    // Its own address as we see it first, then those that it named, at that IP and no other.
-    assert!(dialed.iter().all(|address| address.ip() == Some([11, 0, 1, 1].into())), "{dialed:?}");
-    assert_eq!(dialed.len(), 3);
-    assert!(matches!(&replies(&actions)[..], [Reply::Dialed(response)] if response.status == v1::Status::OK));
+    all.dedup();
+    assert_eq!(all.len(), 3);
+}
+
+#[test]
+fn over_ipv6_nobody_is_dialed_before_we_have_a_public_address_of_it() {
+    let there: Multiaddr = "/ip6/2a00:1450:4001::1/tcp/4001".parse().unwrap();
+    let ours: Multiaddr = "/ip6/2a00:1450:4002::2/tcp/4001".parse().unwrap();
+    let mut world = server();
+    let (connection, local, remote) = (c(1), ours.clone(), there.clone());
+    world.tell(Input::Incoming { connection, local, remote, over: None, asn: None });
+    world.report(1, established(1, Role::Responder));
+    let refused = vec![Reply::Probed(v2::Response::refused(v2::Status::DIAL_REFUSED))];
+    assert_eq!(replies(&world.wants(3, vec![there.clone()])), refused);
+    world.tell(Input::AddExternal { address: ours });
+    world.pass(60 * SECOND);
+    let actions = world.wants(5, vec![there]);
+    assert!(matches!(actions[..], [Action::Dial { .. }]), "{actions:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Relays: what their machines want of links, of the driver and of the manager, and that nothing is left behind.
 
+mod ends;
+
 use super::*;
 use crate::link::AskFault;
 use crate::{AskNumber, Carry, RelayCommand, Splice};
@@ -181,7 +183,13 @@ fn who_asks_for_a_reservation_gets_one_and_is_kept_until_it_is_gone() {
     world.connected(1, 1);
     let actions = world.asked(1, 3, Request::Reserve);
     let replied = actions.iter().any(|action| {
-        matches!(action, Action::Order { connection: ConnectionId(1), order: Order::Reply { stream: StreamId(3), reply: Reply::Reserved { .. } } })
+        matches!(
+            action,
+            Action::Order {
+                connection: ConnectionId(1),
+                order: Order::Reply { stream: StreamId(3), reply: Reply::Reserved { .. } }
+            }
+        )
     });
     assert!(replied, "{actions:?}");
     let is_protected = |world: &World| world.host.manager().is_protected(&peer(1), Some("has a relay reservation"));
@@ -268,7 +276,10 @@ fn a_destination_that_goes_before_it_answered_is_told_to_the_requester_once() {
     let mut actions = world.report(1, gone());
     actions.extend(world.unanswered(1, ask, OpenFault::ConnectionEnded));
     let replies = actions.iter().filter(|action| {
-        matches!(action, Action::Order { connection: ConnectionId(2), order: Order::Reply { reply: Reply::Refused { .. }, .. } })
+        matches!(
+            action,
+            Action::Order { connection: ConnectionId(2), order: Order::Reply { reply: Reply::Refused { .. }, .. } }
+        )
     });
     assert_eq!(replies.count(), 1, "{actions:?}");
 }
@@ -587,10 +598,7 @@ fn a_circuit_in_a_circuit_is_no_way_to_dial() {
         });
     let (request, options) = (RequestId(1), DialOptions::default());
     let actions = world.tell(Input::Connect { request, peer: peer(4), addresses: vec![nested], options });
-    assert!(
-        matches!(&actions[..], [Action::Event(Event::Manager(connmgr::Event::DialFailed { .. }))]),
-        "{actions:?}"
-    );
+    assert!(matches!(&actions[..], [Action::Event(Event::Manager(connmgr::Event::DialFailed { .. }))]), "{actions:?}");
 }
 
 #[test]
@@ -617,9 +625,9 @@ fn a_circuit_of_a_stranger_is_refused() {
     let mut world = World::new();
     world.connected(1, 1);
     let actions = world.asked(1, 7, Request::Stop { source: peer(3), limit: Limit::UNLIMITED });
-    let refused = actions.iter().any(|action| {
-        matches!(action, Action::Order { order: Order::Reply { reply: Reply::Refused { .. }, .. }, .. })
-    });
+    let refused = actions
+        .iter()
+        .any(|action| matches!(action, Action::Order { order: Order::Reply { reply: Reply::Refused { .. }, .. }, .. }));
     assert!(refused, "{actions:?}");
 }
 
@@ -695,7 +703,8 @@ fn commands_that_have_nobody_to_take_them_are_misuse() {
         let done = world.host.handle(world.now, Input::Relay(command.clone()));
         assert!(matches!(done, Err(Misuse::Relay(_))), "{command:?}: {done:?}");
     }
-    for command in [RelayCommand::Candidates(vec![]), RelayCommand::Advertised { ttl: None }, RelayCommand::AdvertiseFailed]
+    for command in
+        [RelayCommand::Candidates(vec![]), RelayCommand::Advertised { ttl: None }, RelayCommand::AdvertiseFailed]
     {
         assert_eq!(world.host.handle(world.now, Input::Relay(command)), Err(Misuse::NoAutoRelay));
     }

@@ -1,6 +1,7 @@
 //! Two nodes side by side, their sockets two buffers.
 
 mod calls;
+mod circuits;
 mod ends;
 mod streams;
 

@@ -163,6 +163,12 @@ impl Asking {
         &self.wait
     }
 
+    /// Not while it is to be decided whether we pay, and not before all is paid.
+    pub(crate) const fn wants_more(&self) -> bool {
+        let owes = matches!(self.charge, Charge::Owed(owed) if owed > 0);
+        self.wait.is_waiting() && !owes
+    }
+
     /// Answered, or failed; not while it is to be decided whether we pay.
     pub(crate) const fn is_over(&self) -> bool {
         !self.wait.is_waiting() && !matches!(self.charge, Charge::Asked(_))

@@ -10,7 +10,7 @@ fn advertised(said: &[Action]) -> bool {
 }
 
 fn public_relay() -> Desk {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.tell(Input::Reachability(Reachability::Public));
     desk.tell(Input::Serving(true));
     desk.said();
@@ -41,6 +41,42 @@ fn it_does_so_again_at_seven_eighths_of_what_it_lasts() {
         desk.wait(secs(1));
         assert!(advertised(&desk.said()), "{ttl:?}");
     }
+}
+
+#[test]
+fn other_addresses_are_advertised_soon() {
+    let mut desk = public_relay();
+    let own = |desk: &mut Desk, port: u16| {
+        let own = [Multiaddr::tcp(([11, 0, 0, 1], port).into())];
+        desk.tell(Input::Addresses { own: &own, verified: &[] });
+    };
+    own(&mut desk, 4001);
+    desk.wait(secs(29));
+    assert!(!advertised(&desk.said()), "the first time is that of the boot delay");
+    desk.wait(secs(1));
+    assert!(advertised(&desk.said()));
+    // A change before the answer to that.
+    own(&mut desk, 4002);
+    desk.tell(Input::Advertised { ttl: None });
+    desk.wait(secs(20));
+    own(&mut desk, 4003);
+    desk.wait(secs(9));
+    assert!(!advertised(&desk.said()));
+    desk.wait(secs(1));
+    assert!(advertised(&desk.said()), "for both changes, 30 s after the first of them");
+    desk.tell(Input::Advertised { ttl: None });
+    // The same ones are none.
+    own(&mut desk, 4003);
+    desk.wait(secs(1574));
+    assert!(!advertised(&desk.said()));
+    desk.wait(secs(1));
+    assert!(advertised(&desk.said()));
+    // Who is no relay any more advertises nothing.
+    own(&mut desk, 4004);
+    desk.tell(Input::Serving(false));
+    own(&mut desk, 4005);
+    desk.wait(secs(7200));
+    assert!(!advertised(&desk.said()));
 }
 
 #[test]
@@ -78,9 +114,9 @@ fn it_takes_that_back_when_it_is_none_any_more() {
 #[test]
 fn nobody_who_is_no_public_relay_advertises() {
     for (public, serving, config) in [
-        (Reachability::Private, true, AutoRelayConfig::mission()),
-        (Reachability::Unknown, true, AutoRelayConfig::mission()),
-        (Reachability::Public, false, AutoRelayConfig::mission()),
+        (Reachability::Private, true, AutoRelayConfig::classic()),
+        (Reachability::Unknown, true, AutoRelayConfig::classic()),
+        (Reachability::Public, false, AutoRelayConfig::classic()),
         (Reachability::Public, true, AutoRelayConfig::go()),
     ] {
         let mut desk = Desk::new(config);

@@ -45,7 +45,7 @@ fn what_is_announced_depends_on_who_can_reach_us() {
     let through = circuit(1, "/ip4/9.9.9.9/tcp/1");
     let relayed = core::slice::from_ref(&through);
     let (public, private) = (text(PUBLIC), text(PRIVATE));
-    let mission = AutoRelayConfig::mission;
+    let classic = AutoRelayConfig::classic;
     let table = [
         (Reachability::Public, &[][..], relayed, vec![public.clone(), private.clone()]),
         (Reachability::Unknown, &[], &[], vec![public.clone(), private.clone()]),
@@ -55,7 +55,7 @@ fn what_is_announced_depends_on_who_can_reach_us() {
         (Reachability::Private, &[PUBLIC], relayed, vec![public, private, through.clone()]),
     ];
     for (reachability, verified, circuits, expected) in table {
-        let set = set_of(mission(), reachability, &own, verified, circuits);
+        let set = set_of(classic(), reachability, &own, verified, circuits);
         assert_eq!(set, sorted(expected), "{reachability:?}, verified {verified:?}, {} circuits", circuits.len());
     }
 }
@@ -65,7 +65,7 @@ fn the_policy_may_say_otherwise() {
     let through = circuit(1, "/ip4/9.9.9.9/tcp/1");
     let circuits = core::slice::from_ref(&through);
     let with = |announce_public, announce_private, reachability| {
-        let config = AutoRelayConfig { announce_public, announce_private, ..AutoRelayConfig::mission() };
+        let config = AutoRelayConfig { announce_public, announce_private, ..AutoRelayConfig::classic() };
         set_of(config, reachability, &[PUBLIC, PRIVATE], &[], circuits)
     };
     let (public, private) = (text(PUBLIC), text(PRIVATE));
@@ -78,13 +78,13 @@ fn the_policy_may_say_otherwise() {
 #[test]
 fn circuits_among_our_own_addresses_are_filtered() {
     let stray = circuit(3, "/ip4/9.9.9.9/tcp/1").to_string();
-    let set = set_of(AutoRelayConfig::mission(), Reachability::Unknown, &[PUBLIC, &stray], &[&stray], &[]);
+    let set = set_of(AutoRelayConfig::classic(), Reachability::Unknown, &[PUBLIC, &stray], &[&stray], &[]);
     assert_eq!(set, texts(&[PUBLIC]));
 }
 
 #[test]
 fn a_set_is_said_only_when_it_differs() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     let (one, two) = (texts(&[PUBLIC, OTHER]), texts(&[OTHER, PUBLIC, PUBLIC]));
     desk.tell(Input::Addresses { own: &one, verified: &[] });
     assert_eq!(announced(&mut desk), Some(sorted(one)));
@@ -116,7 +116,7 @@ fn of_many_ports_those_bound_privately_are_kept_then_the_usual_ones_then_all() {
         ),
     ];
     for (own, expected) in table {
-        let set = set_of(AutoRelayConfig::mission(), Reachability::Public, own, &[], &[]);
+        let set = set_of(AutoRelayConfig::classic(), Reachability::Public, own, &[], &[]);
         assert_eq!(set, sorted(texts(expected)), "of {own:?}");
     }
 }
@@ -128,14 +128,14 @@ fn an_explosion_at_a_relay_is_tamed_for_each_relay() {
     let mut circuits: Vec<_> = ports.iter().map(|at| circuit(1, at)).collect();
     circuits.extend(at(1, &["/ip4/10.0.0.1/tcp/5007"]));
     circuits.extend(at(2, &["/ip4/9.9.9.9/tcp/5001"]));
-    let set = set_of(AutoRelayConfig::mission(), Reachability::Private, &[], &[], &circuits);
+    let set = set_of(AutoRelayConfig::classic(), Reachability::Private, &[], &[], &circuits);
     assert_eq!(set, sorted([at(1, &["/ip4/9.9.9.9/tcp/5007"]), at(2, &["/ip4/9.9.9.9/tcp/5001"])].concat()));
 }
 
 #[test]
 fn a_relay_in_a_private_network_is_announced_as_it_is() {
     let circuits = [circuit(1, "/ip4/127.0.0.1/tcp/1"), circuit(1, "/ip4/10.0.0.1/tcp/2")];
-    let set = set_of(AutoRelayConfig::mission(), Reachability::Unknown, &[], &[], &circuits);
+    let set = set_of(AutoRelayConfig::classic(), Reachability::Unknown, &[], &[], &circuits);
     assert_eq!(set, sorted(circuits.to_vec()));
 }
 
@@ -145,7 +145,7 @@ fn at_most_a_hundred_are_announced_and_no_relay_crowds_another_out() {
     let circuits: Vec<_> = many(1).chain(many(2)).chain([circuit(3, "/ip4/9.9.3.1/tcp/1")]).collect();
     let own: Vec<_> = (0..=255).map(|n| alloc::format!("/ip4/10.0.0.{n}/tcp/1")).chain([PUBLIC.into()]).collect();
     let own: Vec<&str> = own.iter().map(alloc::string::String::as_str).collect();
-    let set = set_of(AutoRelayConfig::mission(), Reachability::Private, &own, &[PUBLIC], &circuits);
+    let set = set_of(AutoRelayConfig::classic(), Reachability::Private, &own, &[PUBLIC], &circuits);
     assert_eq!(set.len(), 100);
     assert!(set.is_sorted());
     let of = |relay: u8| set.iter().filter(|address| address.relay_peer_id() == Some(peer(relay))).count();
@@ -156,7 +156,7 @@ fn at_most_a_hundred_are_announced_and_no_relay_crowds_another_out() {
 #[test]
 fn lists_are_looked_at_as_far_as_may_be() {
     let own: Vec<_> = (1..=2000).map(|port| text(&alloc::format!("/ip4/10.0.0.1/tcp/{port}"))).collect();
-    let mut desk = Desk::new(AutoRelayConfig { max_addresses: u32::MAX, ..AutoRelayConfig::mission() });
+    let mut desk = Desk::new(AutoRelayConfig { max_addresses: u32::MAX, ..AutoRelayConfig::classic() });
     desk.tell(Input::Addresses { own: &own, verified: &[] });
     assert_eq!(announced(&mut desk).map(|set| set.len()), Some(1024));
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn actions_that_nobody_polls_have_a_cap() {
-    let config = AutoRelayConfig { max_unpolled: 2, ..AutoRelayConfig::mission() };
+    let config = AutoRelayConfig { max_unpolled: 2, ..AutoRelayConfig::classic() };
     let mut auto = AutoRelay::new(config, peer(0), &Seed::new([1; 32]), Time::ZERO);
     assert_eq!(auto.handle(Time::ZERO, Input::NetworkChanged), Err(Misuse::Unpolled(2)));
     let deadline = auto.deadline();
@@ -16,7 +16,7 @@ fn actions_that_nobody_polls_have_a_cap() {
 
 #[test]
 fn connections_have_a_cap_and_a_name_each() {
-    let mut desk = Desk::new(AutoRelayConfig { connections: 1, ..AutoRelayConfig::mission() });
+    let mut desk = Desk::new(AutoRelayConfig { connections: 1, ..AutoRelayConfig::classic() });
     desk.connect(1, 1);
     let remote = &address(2);
     let mut add = |n: u64| {
@@ -29,7 +29,7 @@ fn connections_have_a_cap_and_a_name_each() {
 
 #[test]
 fn with_several_connections_a_peer_is_gone_with_the_last_one() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1]);
     desk.connect(11, 1);
     let disconnect = |desk: &mut Desk, n: u64| desk.tell(Input::Disconnected { connection: ConnectionId(n) });
@@ -41,7 +41,7 @@ fn with_several_connections_a_peer_is_gone_with_the_last_one() {
 
 #[test]
 fn who_is_gone_holds_no_memory() {
-    let mut desk = Desk::new(AutoRelayConfig { discover: false, ..AutoRelayConfig::mission() });
+    let mut desk = Desk::new(AutoRelayConfig { discover: false, ..AutoRelayConfig::classic() });
     let used = |desk: &Desk| desk.auto.memory_used() - desk.auto.actions.capacity() * size_of::<Action>();
     let idle = used(&desk);
     desk.fit(&[1, 2, 3, 4, 5]);
@@ -66,5 +66,5 @@ fn a_configuration_is_read_as_it_was_written_and_may_be_partial() {
     let text = serde_json::to_string(&config).unwrap();
     assert_eq!(serde_json::from_str::<AutoRelayConfig>(&text).unwrap(), config);
     let partial: AutoRelayConfig = serde_json::from_str(r#"{"relays": 5}"#).unwrap();
-    assert_eq!(partial, AutoRelayConfig { relays: 5, ..AutoRelayConfig::mission() });
+    assert_eq!(partial, AutoRelayConfig { relays: 5, ..AutoRelayConfig::classic() });
 }

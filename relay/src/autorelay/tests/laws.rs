@@ -32,7 +32,7 @@ impl EventSubject for Subject {
     type Input = Op;
 
     fn machine(&self) -> AutoRelay {
-        let mut config = AutoRelayConfig::mission();
+        let mut config = AutoRelayConfig::classic();
         config.relays = 2;
         config.min_candidates = 2;
         config.max_candidates = 5;

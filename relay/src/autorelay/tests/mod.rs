@@ -119,7 +119,7 @@ impl Desk {
 
     /// Three relays are held out of these, which are more.
     pub(super) fn holding(peers: &[u8]) -> (Desk, Vec<PeerId>) {
-        let mut desk = Desk::new(AutoRelayConfig::mission());
+        let mut desk = Desk::new(AutoRelayConfig::classic());
         desk.fit(peers);
         desk.wait(secs(20));
         let held = desk.holds();

@@ -3,21 +3,21 @@
 use super::*;
 
 #[test]
-fn the_presets_are_those_of_the_mission_and_of_go() {
-    let mission = AutoRelayConfig::mission();
-    assert_eq!((mission.relays, mission.boot_delay, mission.advertise_boot_delay), (3, secs(20), secs(30)));
-    assert_eq!((mission.rendezvous.as_str(), mission.advertise_ttl), ("/libp2p/relay", secs(1800)));
-    assert_eq!(mission.advertise_retry, secs(120));
+fn the_presets_are_those_of_the_classic_and_of_go() {
+    let classic = AutoRelayConfig::classic();
+    assert_eq!((classic.relays, classic.boot_delay, classic.advertise_boot_delay), (3, secs(20), secs(30)));
+    assert_eq!((classic.rendezvous.as_str(), classic.advertise_ttl), ("/libp2p/relay", secs(1800)));
+    assert_eq!(classic.advertise_retry, secs(120));
     let go = AutoRelayConfig::go();
     assert_eq!((go.relays, go.min_candidates, go.max_candidates), (2, 4, 20));
     assert_eq!((go.boot_delay, go.backoff, go.candidate_age), (secs(180), secs(3600), secs(1800)));
     assert_eq!((go.probe_timeout, go.reserve_timeout), (secs(20), secs(10)));
-    assert_eq!(AutoRelayConfig::default(), mission);
+    assert_eq!(AutoRelayConfig::default(), classic);
 }
 
 #[test]
 fn it_runs_from_the_start_and_asks_the_source() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     assert_eq!(desk.said(), [Action::Event(Event::Started), Action::Find { count: 20 }]);
     assert_eq!(desk.why(), Waiting::Source(Some(secs(30))));
     desk.wait(secs(29));
@@ -28,7 +28,7 @@ fn it_runs_from_the_start_and_asks_the_source() {
 
 #[test]
 fn a_candidate_must_be_direct_identified_and_speak_hop() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.found(&[1, 2, 3]);
     assert_eq!(desk.done().iter().filter(|action| matches!(action, Action::Connect { .. })).count(), 3);
     // One over a relay, one not identified, one that is no relay.
@@ -58,7 +58,7 @@ fn a_candidate_must_be_direct_identified_and_speak_hop() {
 
 #[test]
 fn nothing_is_chosen_before_the_boot_delay_is_over() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1, 2, 3, 4, 5]);
     desk.wait(Duration::from_millis(19_999));
     assert_eq!(desk.holds(), []);
@@ -85,7 +85,7 @@ fn with_gos_numbers_enough_candidates_end_the_boot_delay() {
 
 #[test]
 fn static_relays_do_not_wait_and_come_first() {
-    let mut config = AutoRelayConfig::mission();
+    let mut config = AutoRelayConfig::classic();
     config.static_relays = vec![candidate(1), candidate(2)];
     let mut desk = Desk::new(config);
     let connects: Vec<Action> = [1, 2].map(|n| Action::Connect { peer: peer(n), addresses: vec![address(n)] }).into();
@@ -106,7 +106,7 @@ fn static_relays_do_not_wait_and_come_first() {
 
 #[test]
 fn a_used_relay_is_protected_first() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1]);
     desk.said();
     desk.wait(secs(20));
@@ -119,7 +119,7 @@ fn a_used_relay_is_protected_first() {
 
 #[test]
 fn another_subnet_goes_before_a_lower_rtt_and_that_before_others() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.found(&[1, 2, 3, 4, 5]);
     let remotes = [
         "/ip4/8.1.0.1/tcp/1",
@@ -177,7 +177,7 @@ fn whoever_is_protected_is_unprotected_however_it_ends() {
         },
     ];
     for end in ends {
-        let mut desk = Desk::new(AutoRelayConfig::mission());
+        let mut desk = Desk::new(AutoRelayConfig::classic());
         desk.fit(&[1]);
         desk.wait(secs(20));
         desk.reserved(&[peer(1)]);
@@ -208,7 +208,7 @@ fn it_stops_when_public_and_starts_again_when_not() {
 
 #[test]
 fn a_reservation_that_there_is_already_is_taken_as_it_is() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1]);
     desk.tell(Input::Reserved { relay: peer(1) });
     desk.said();
@@ -248,7 +248,7 @@ fn what_the_client_says_is_passed_on() {
 
 #[test]
 fn it_says_what_it_waits_for() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     let why = |desk: &Desk| desk.auto.explain(desk.now).to_string();
     assert!(why(&desk).ends_with("waits for the source, which is asked again in 30 s"), "{}", why(&desk));
     desk.wait(secs(20));

@@ -13,7 +13,7 @@ fn pause_of(desk: &mut Desk, n: u8, expected: Dropped) -> Duration {
 
 #[test]
 fn who_refuses_or_is_no_relay_is_left_alone_for_an_hour() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1]);
     desk.wait(secs(20));
     desk.tell(Input::ReserveFailed { relay: peer(1), refused: true });
@@ -28,7 +28,7 @@ fn who_refuses_or_is_no_relay_is_left_alone_for_an_hour() {
 
 #[test]
 fn who_is_lost_or_unreachable_is_tried_again_soon_and_ever_more_slowly() {
-    let mut desk = Desk::new(AutoRelayConfig { discover: false, ..AutoRelayConfig::mission() });
+    let mut desk = Desk::new(AutoRelayConfig { discover: false, ..AutoRelayConfig::classic() });
     desk.found(&[1]);
     let mut last = Duration::ZERO;
     for tries in 0..12 {
@@ -70,7 +70,7 @@ fn a_relay_that_was_held_for_long_begins_a_new_row_of_failures() {
 
 #[test]
 fn a_static_relay_is_never_left_alone_for_long() {
-    let mut config = AutoRelayConfig::mission();
+    let mut config = AutoRelayConfig::classic();
     config.static_relays = vec![candidate(1)];
     let mut desk = Desk::new(config);
     desk.connect(1, 1);
@@ -83,7 +83,7 @@ fn a_static_relay_is_never_left_alone_for_long() {
 
 #[test]
 fn another_network_forgives_everything() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1]);
     desk.wait(secs(20));
     desk.tell(Input::ReserveFailed { relay: peer(1), refused: true });
@@ -94,7 +94,7 @@ fn another_network_forgives_everything() {
 
 #[test]
 fn a_relay_that_does_not_answer_is_given_back() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1]);
     desk.wait(secs(20));
     desk.said();
@@ -125,7 +125,7 @@ fn candidates_grow_old_unless_they_are_named_again_or_in_use() {
 
 #[test]
 fn no_more_candidates_are_remembered_than_may_be() {
-    let mut config = AutoRelayConfig::mission();
+    let mut config = AutoRelayConfig::classic();
     config.max_candidates = 4;
     let mut desk = Desk::new(config);
     desk.found(&[1, 2, 3, 4, 5, 6]);
@@ -140,7 +140,7 @@ fn no_more_candidates_are_remembered_than_may_be() {
 
 #[test]
 fn who_is_left_alone_is_so_even_if_it_made_room_for_another() {
-    let mut desk = Desk::new(AutoRelayConfig { max_candidates: 1, max_left_alone: 1, ..AutoRelayConfig::mission() });
+    let mut desk = Desk::new(AutoRelayConfig { max_candidates: 1, max_left_alone: 1, ..AutoRelayConfig::classic() });
     let known = |desk: &mut Desk, n: u8| desk.auto.stage_of(peer(n)).is_some();
     for n in [1, 2] {
         desk.found(&[n]);
@@ -162,7 +162,7 @@ fn who_is_left_alone_is_so_even_if_it_made_room_for_another() {
 
 #[test]
 fn only_so_many_are_connected_at_one_time() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.found(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
     let connects =
         |desk: &mut Desk| desk.done().iter().filter(|action| matches!(action, Action::Connect { .. })).count();
@@ -181,7 +181,7 @@ fn only_so_many_are_connected_at_one_time() {
 
 #[test]
 fn we_are_no_candidate_and_neither_is_a_relay_behind_a_relay() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     let behind = text(&alloc::format!("/ip4/8.9.0.1/tcp/1/p2p/{}/p2p-circuit", peer(9)));
     let list = [
         candidate(0),
@@ -195,7 +195,7 @@ fn we_are_no_candidate_and_neither_is_a_relay_behind_a_relay() {
 
 #[test]
 fn empty_lists_and_unknown_peers_are_harmless() {
-    let mut desk = Desk::new(AutoRelayConfig::mission());
+    let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.said();
     desk.tell(Input::Candidates(&[]));
     desk.tell(Input::Circuits(&[]));
@@ -216,8 +216,8 @@ fn empty_lists_and_unknown_peers_are_harmless() {
 #[test]
 fn the_seed_decides_between_equals() {
     let chosen = |seed: u8| {
-        let mut desk = Desk::new(AutoRelayConfig::mission());
-        desk.auto = AutoRelay::new(AutoRelayConfig::mission(), peer(0), &Seed::new([seed; 32]), Time::ZERO);
+        let mut desk = Desk::new(AutoRelayConfig::classic());
+        desk.auto = AutoRelay::new(AutoRelayConfig::classic(), peer(0), &Seed::new([seed; 32]), Time::ZERO);
         desk.fit(&[1, 2, 3, 4, 5, 6]);
         desk.wait(secs(20));
         desk.holds()

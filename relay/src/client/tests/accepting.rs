@@ -154,6 +154,10 @@ fn a_limit_is_told_as_a_limit() {
         (Ending::Reset, 100, 100, 60, CircuitEnd::Reset),
         // go closes where the spec resets.
         (Ending::Closed, 131_072, 0, 5, data(Counted::Sent)),
+        (Ending::Closed, 100, 131_072, 5, data(Counted::Received)),
+        // Who is done closes too, and may have been near a limit: an echo of 60,000 bytes, say.
+        (Ending::Closed, 60_000, 60_000, 5, CircuitEnd::Closed),
+        (Ending::Closed, 131_071, 131_071, 5, CircuitEnd::Closed),
         (Ending::Closed, 100, 100, 5, CircuitEnd::Closed),
         (Ending::Closed, 100, 100, 120, CircuitEnd::Closed),
         (Ending::Local, 131_072, 0, 120, CircuitEnd::Local),

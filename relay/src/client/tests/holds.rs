@@ -45,6 +45,26 @@ fn addresses_behind_relays_are_not_used_to_reach_a_relay() {
 }
 
 #[test]
+fn what_is_known_of_a_relay_stays_when_it_is_wanted_again() {
+    let mut desk = Desk::new(ClientConfig { relay_addresses: 3, ..ClientConfig::default() });
+    let relay = peer(1);
+    desk.tell(Input::Hold { relay, addresses: &[address(1), address(2)] });
+    desk.tell(Input::Hold { relay, addresses: &[] });
+    desk.said();
+    let mut dialed = |addresses: &[Multiaddr]| {
+        desk.tell(Input::ConnectFailed { relay, why: "refused" });
+        desk.tell(Input::Hold { relay, addresses });
+        desk.said();
+        desk.skip();
+        let connect = |action| if let Action::Connect { addresses, .. } = action { Some(addresses) } else { None };
+        desk.said().into_iter().find_map(connect).unwrap()
+    };
+    assert_eq!(dialed(&[]), [1, 2].map(address));
+    assert_eq!(dialed(&[address(3), address(2)]), [3, 2, 1].map(address), "the new ones first");
+    assert_eq!(dialed(&[address(4)]), [4, 3, 2].map(address), "as many as may be kept");
+}
+
+#[test]
 fn a_reservation_is_renewed_well_before_its_end_and_stays_meanwhile() {
     let mut desk = Desk::new(ClientConfig::default()).held(5, 1);
     let renew = desk.next();

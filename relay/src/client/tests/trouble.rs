@@ -121,12 +121,42 @@ fn a_peer_that_is_no_relay_is_left_alone_for_long() {
 }
 
 #[test]
-fn tries_have_an_end_and_another_network_a_new_beginning() {
+fn a_relay_that_is_away_for_a_day_is_held_again_when_it_is_back() {
+    let mut desk = Desk::new(ClientConfig::default()).held(5, 1);
+    desk.disconnect(5);
+    let (gone, mut pauses) = (desk.now, Vec::new());
+    while desk.now.since(gone) < secs(24 * 3600) {
+        pauses.push(desk.next());
+        desk.skip();
+        desk.said();
+        desk.tell(Input::ConnectFailed { relay: peer(1), why: "refused" });
+        desk.said();
+    }
+    assert!(pauses.len() > 200 && pauses.iter().all(|pause| *pause <= secs(375)), "{pauses:?}");
+    assert!(pauses.iter().skip(9).all(|pause| *pause >= secs(300)), "{pauses:?}");
+    desk.skip();
+    desk.connect(6, 1);
+    desk.grant(6, 1, UNIX + 30 * HOUR);
+    assert!(desk.client.reservation(&peer(1)).is_some());
+}
+
+#[test]
+fn refusals_have_an_end_and_another_network_a_new_beginning() {
     let mut desk = Desk::new(ClientConfig { tries: 3, ..ClientConfig::default() });
     desk.hold(1);
-    for expected in [true, true, false] {
-        desk.tell(Input::ConnectFailed { relay: peer(1), why: "refused" });
+    desk.said();
+    for (n, expected) in [(1, true), (2, true), (3, false)] {
+        // Failures of transport don't count.
+        for _ in 0..5 {
+            desk.tell(Input::ConnectFailed { relay: peer(1), why: "refused" });
+            assert!(retry_of(&desk.events()).is_some());
+            desk.skip();
+            assert!(matches!(desk.said()[..], [Action::Connect { .. }]));
+        }
+        desk.connect(n, 1);
+        desk.refuse(n, Status::RESERVATION_REFUSED);
         assert_eq!(retry_of(&desk.events()).is_some(), expected);
+        desk.disconnect(n);
         if expected {
             desk.skip();
             assert!(matches!(desk.said()[..], [Action::Connect { .. }]));
@@ -141,18 +171,16 @@ fn tries_have_an_end_and_another_network_a_new_beginning() {
 }
 
 #[test]
-fn a_relay_that_was_given_up_is_asked_when_it_connects_or_is_wanted_anew() {
-    let given_up = || {
-        let mut desk = Desk::new(ClientConfig { tries: 1, ..ClientConfig::default() });
-        desk.hold(1);
-        desk.tell(Input::ConnectFailed { relay: peer(1), why: "refused" });
-        desk.said();
-        desk
-    };
-    let mut desk = given_up();
+fn a_relay_that_was_given_up_is_asked_when_it_is_wanted_anew() {
+    let mut desk = Desk::new(ClientConfig { tries: 1, ..ClientConfig::default() });
     desk.connect(5, 1);
-    assert!(matches!(desk.said()[..], [Action::Ask { .. }]));
-    let mut desk = given_up();
+    desk.hold(1);
+    desk.refuse(5, Status::RESERVATION_REFUSED);
+    desk.disconnect(5);
+    desk.said();
+    desk.connect(6, 1);
+    desk.disconnect(6);
+    assert_eq!(desk.said(), [], "that it connects changes nothing");
     desk.hold(1);
     assert!(matches!(desk.said()[..], [Action::Connect { .. }]));
 }

@@ -51,6 +51,24 @@ fn the_destination_is_asked_then_both_streams_are_joined() {
     assert_eq!(world.server.counts().circuits, 0);
 }
 
+/// Else a report that got lost would count for both peers until the relay is restarted.
+#[test]
+fn a_circuit_whose_end_is_never_reported_counts_for_30_seconds() {
+    let mut world = pair();
+    let circuit = world.circuit(2, 1);
+    let why = CircuitEnd::TimeLimit { duration: 2 * MINUTE };
+    assert_eq!(world.wait(2 * MINUTE), [Action::CloseCircuit { circuit, why: why.clone() }]);
+    world.tell(Input::CircuitProgress { circuit, forward: 10, backward: 20 });
+    assert_eq!(world.wait(29 * SECOND), []);
+    assert_eq!(world.server.counts().circuits, 1);
+    let (source, destination, lasted) = (peer(2), peer(1), 150 * SECOND);
+    let closed = Event::CircuitClosed { circuit, source, destination, why, forward: 10, backward: 20, lasted };
+    assert_eq!(world.wait(SECOND), [Action::Event(closed)]);
+    assert_eq!((world.server.counts().circuits, world.server.counters().circuits_ended), (0, 1));
+    let late = Input::CircuitEnded { circuit, end: CircuitEnd::Closed, forward: 10, backward: 20 };
+    assert_eq!(world.misuse(late), Misuse::UnknownCircuit(circuit));
+}
+
 #[test]
 fn the_stop_stream_goes_over_the_youngest_direct_connection() {
     let mut world = pair();
@@ -138,8 +156,8 @@ fn a_circuit_whose_time_is_over_is_closed() {
     assert_eq!(world.wait(2 * MINUTE - SECOND), []);
     let why = CircuitEnd::TimeLimit { duration: 2 * MINUTE };
     assert_eq!(world.wait(SECOND), [Action::CloseCircuit { circuit, why: why.clone() }]);
-    // Nothing more happens until the caller says that it is gone.
-    assert_eq!(world.wait(10 * MINUTE), []);
+    // Nothing more happens until the caller says that it is gone, or had its time for that.
+    assert_eq!(world.wait(29 * SECOND), []);
     let actions = ended(&mut world, circuit, CircuitEnd::Closed);
     assert!(matches!(&actions[..], [Action::Event(Event::CircuitClosed { why: told, .. })] if *told == why));
 }

@@ -8,11 +8,11 @@ use crate::server::{Acl, AclRule, Offer, Scope, Verdict, Who};
 enum Fault {
     Relayed,
     Denied,
-    NoReservation,
     NotServing,
     Draining,
     PeerRate,
     NetworkRate,
+    NoReservation,
     Full,
     NetworkFull,
     AsnFull,
@@ -42,11 +42,11 @@ const RESERVE: [(Fault, Status); 10] = [
 const CONNECT: [(Fault, Status); 12] = [
     (Relayed, Status::PERMISSION_DENIED),
     (Denied, Status::PERMISSION_DENIED),
-    (NoReservation, Status::NO_RESERVATION),
     (Draining, Status::RESOURCE_LIMIT_EXCEEDED),
     (NotServing, Status::RESOURCE_LIMIT_EXCEEDED),
     (PeerRate, Status::RESOURCE_LIMIT_EXCEEDED),
     (NetworkRate, Status::RESOURCE_LIMIT_EXCEEDED),
+    (NoReservation, Status::NO_RESERVATION),
     (SourceFull, Status::RESOURCE_LIMIT_EXCEEDED),
     (DestinationFull, Status::RESOURCE_LIMIT_EXCEEDED),
     (CircuitsFull, Status::RESOURCE_LIMIT_EXCEEDED),
@@ -225,6 +225,22 @@ fn of_two_faults_of_a_connect_the_first_decides() {
             let (statuses, why) = request(&mut world(&faults, true), &faults, true);
             assert_eq!((statuses.as_slice(), why.as_ref().map(fault_of)), (&[*status][..], Some(*first)), "{faults:?}");
         }
+    }
+}
+
+/// Else a peer could find out at no cost who holds here.
+#[test]
+fn asking_for_ids_without_a_reservation_counts_for_the_rate() {
+    let mut world = World::new(ServerConfig { connect_per_peer: RateConfig::per(3, MINUTE), ..quiet() });
+    world.holder(HOLDER);
+    world.connect(ASKER);
+    for n in 0..3u32 {
+        let unknown = Err(Refusal::NoReservation { destination: peer(90 + n) });
+        assert_eq!(world.ask(on(ASKER.into(), n.into()), 90 + n), unknown);
+    }
+    for (stream, destination) in [(7, 93), (8, HOLDER)] {
+        let asked = world.ask(on(ASKER.into(), stream), destination);
+        assert!(matches!(asked, Err(Refusal::PeerRate { .. })), "{asked:?}");
     }
 }
 

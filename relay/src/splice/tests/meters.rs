@@ -75,6 +75,57 @@ fn the_two_minutes_of_a_js_relay_are_recognised() {
     assert_eq!(meter(10, 10).explain_reset(&limit, at(120)), Some(reached));
 }
 
+/// Of less than a day nobody can say in which unit it was announced, until the circuit ends.
+#[test]
+fn the_two_seconds_of_a_js_relay_are_recognised_when_they_are_over() {
+    let reached = |announced: u32, after: u64| {
+        let wire = crate::limit::LimitMessage { duration: Some(announced), data: None };
+        meter(10, 10).explain_reset(&Limit::of_message(Some(&wire)), Time::from_millis(after))
+    };
+    let time = |secs| Some(LimitReached::Time { duration: Duration::from_secs(secs) });
+    // What is announced, when the reset came in milliseconds, what is made of it.
+    let table = [
+        (2000, 1499, None),
+        (2000, 1500, time(2)),
+        (2000, 2010, time(2)),
+        (2000, 2500, time(2)),
+        (2000, 2501, None),
+        (60_000, 56_999, None),
+        (60_000, 57_000, time(60)),
+        (60_000, 63_000, time(60)),
+        (60_000, 63_001, None),
+        // It may have meant seconds.
+        (2000, 1_999_000, time(2000)),
+        // These can't be js-libp2p's.
+        (120, 120, None),
+        (3600, 3600, None),
+    ];
+    for (announced, after, expected) in table {
+        assert_eq!(reached(announced, after), expected, "{announced} s, {after} ms");
+    }
+}
+
+#[test]
+fn an_orderly_close_is_explained_only_by_exactly_the_limit() {
+    let bytes = 128 << 10;
+    let data = |counted| Some(LimitReached::Data { bytes, counted });
+    let table = [
+        ((bytes, 0), data(Counted::Sent)),
+        ((bytes + 5, 0), data(Counted::Sent)),
+        ((bytes - 1, 0), None),
+        ((0, bytes), data(Counted::Received)),
+        ((0, bytes - 1), None),
+        // A relay that lets more pass has not that limit.
+        ((0, bytes + 1), None),
+        ((bytes / 2, bytes / 2), None),
+        ((60_000, 60_000), None),
+    ];
+    for ((sent, received), expected) in table {
+        assert_eq!(meter(sent, received).explain_close(&LIMIT), expected, "{sent}, {received}");
+    }
+    assert_eq!(meter(0, 0).explain_close(&Limit::UNLIMITED), None);
+}
+
 #[test]
 fn it_says_what_was_reached() {
     let said = |reached: LimitReached| alloc::string::ToString::to_string(&reached);

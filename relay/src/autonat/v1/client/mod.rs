@@ -12,9 +12,12 @@
 //! | `E_DIAL_ERROR` | private |
 //! | anything else, or nothing | unknown |
 //!
-//! A public vote makes us public at once. A vote for something else costs one of confidence first, and changes the answer only
-//! when there is none left; whoever agrees adds one, up to [`confidence`](ClientConfig::confidence). An answer begins with a
-//! confidence of 1 (go-libp2p: 0), so that the next single vote can't turn it back.
+//! A public vote makes us public at once: to be reached once is proof, to fail once isn't. But version 1 proves nothing to us, we
+//! have only the server's word; so where two servers or more said that we are private, one that says otherwise takes all
+//! confidence but 1 from that, and only the next one turns it (go-libp2p: one does always). A vote for something else costs one
+//! of confidence first, and changes the answer only when there is none left; whoever agrees adds one, up to
+//! [`confidence`](ClientConfig::confidence). An answer begins with a confidence of 1 (go-libp2p: 0). So no single vote turns what
+//! several agreed on, nor Public into Private.
 //!
 //! Spec: libp2p/specs autonat/autonat-v1.md. What is not in it is go-libp2p's.
 
@@ -173,7 +176,7 @@ pub enum ClientMisuse {
 pub struct ClientExplanation {
     /// The answer.
     pub reachability: Reachability,
-    /// So many answers against it, and then one more, change it. To Public one does.
+    /// So many answers against it, and then one more, change it. To Public one does, from Private with more than 1 two.
     pub confidence: u32,
     /// Connections to servers.
     pub servers: usize,
@@ -282,6 +285,8 @@ impl Client {
             if vote != Reachability::Unknown {
                 self.confidence = self.confidence.saturating_add(1).min(sure);
             }
+        } else if vote == Reachability::Public && self.reachability == Reachability::Private && self.confidence > 1 {
+            self.confidence = 1;
         } else if vote == Reachability::Public || self.confidence == 0 {
             self.reachability = vote;
             self.confidence = u32::from(vote != Reachability::Unknown);

@@ -100,11 +100,11 @@ fn each_answer_counts_as_the_table_says() {
 }
 
 #[test]
-fn a_decision_is_lost_only_when_confidence_is_used_up_but_public_comes_at_once() {
+fn a_decision_is_lost_only_when_confidence_is_used_up_but_public_comes_sooner() {
     /// What is answered, what is told, the confidence after it.
     type Round = (Option<Status>, Option<Reachability>, u32);
     let (ok, bad, refused) = (Some(Status::OK), Some(Status::DIAL_ERROR), Some(Status::DIAL_REFUSED));
-    let table: [&[Round]; 5] = [
+    let table: [&[Round]; 7] = [
         // Up to three, and down again before it changes.
         &[
             (ok, Some(Public), 1),
@@ -119,8 +119,11 @@ fn a_decision_is_lost_only_when_confidence_is_used_up_but_public_comes_at_once()
         // A single vote never turns it back.
         &[(ok, Some(Public), 1), (bad, None, 0), (ok, None, 1), (bad, None, 0), (ok, None, 1)],
         &[(bad, Some(Private), 1), (refused, None, 0), (bad, None, 1), (refused, None, 0), (refused, Some(Unknown), 0)],
-        // Public at once, however sure the contrary was.
-        &[(bad, Some(Private), 1), (bad, None, 2), (bad, None, 3), (ok, Some(Public), 1)],
+        // Public at once, where one server alone said the contrary.
+        &[(bad, Some(Private), 1), (ok, Some(Public), 1)],
+        // What several agree on, one server's word does not turn.
+        &[(bad, Some(Private), 1), (bad, None, 2), (bad, None, 3), (ok, None, 1), (ok, Some(Public), 1)],
+        &[(bad, Some(Private), 1), (bad, None, 2), (ok, None, 1), (bad, None, 2), (ok, None, 1), (bad, None, 2)],
         &[(refused, None, 0), (None, None, 0), (ok, Some(Public), 1), (None, None, 0), (None, Some(Unknown), 0)],
     ];
     for steps in table {
@@ -311,7 +314,7 @@ fn it_keeps_the_laws() {
 }
 
 proptest! {
-    /// Beside the rule itself, written as a table of four lines.
+    /// Beside the rule itself, written as a table of five lines.
     #[test]
     fn any_votes_count_as_the_rule_says(votes in prop::collection::vec(0u8..3, 0..60)) {
         let (mut client, mut now) = booted(30);
@@ -325,6 +328,7 @@ proptest! {
             let told = round(&mut client, &mut now, status);
             let changed = match (vote == state, vote == Public, confidence) {
                 (true, ..) => { confidence = if state == Unknown { 0 } else { (confidence + 1).min(3) }; false }
+                (false, true, 2..) if state == Private => { confidence = 1; false }
                 (false, true, _) | (false, false, 0) => true,
                 _ => { confidence -= 1; false }
             };

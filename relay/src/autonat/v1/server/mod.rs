@@ -118,6 +118,11 @@ pub enum ServerInput<'a> {
         /// The first address at which the peer was reached, and proved to be who it is; `None`: at none.
         reached: Option<&'a Multiaddr>,
     },
+    /// A [`ServerAction::DialBack`] was not tried: the host is at a limit. Nothing is said of the peer's being reached.
+    NotDialed {
+        /// Which one.
+        attempt: DialBackId,
+    },
 }
 
 /// What a [`Server`] wants done.
@@ -362,6 +367,14 @@ impl Server {
         Ok(())
     }
 
+    fn not_dialed(&mut self, attempt: DialBackId) -> Result<(), ServerMisuse> {
+        let stream = self.attempts.remove(&attempt).ok_or(ServerMisuse::UnknownAttempt { attempt })?;
+        if self.finish(stream).is_some() {
+            self.reply(stream, Response::failed(Status::INTERNAL_ERROR, "this node can't dial you now"));
+        }
+        Ok(())
+    }
+
     fn let_pass(&mut self, now: Time) {
         while let Some((until, stream)) = self.timers.first().copied() {
             if until > now {
@@ -424,6 +437,7 @@ impl EventMachine for Server {
                 Ok(())
             }
             ServerInput::DialedBack { attempt, reached } => self.dialed_back(now, attempt, reached),
+            ServerInput::NotDialed { attempt } => self.not_dialed(attempt),
         }
     }
 

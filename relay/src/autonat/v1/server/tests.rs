@@ -156,6 +156,18 @@ fn a_failure_is_told_only_after_the_full_time() {
 }
 
 #[test]
+fn what_was_not_tried_is_told_at_once_and_says_nothing_of_being_reached() {
+    let mut server = fresh();
+    open(&mut server, Time::ZERO, 1, 1, REMOTE);
+    let (attempt, _) = dialed(ask(&mut server, Time::ZERO, 1, &["/ip4/8.8.4.4/tcp/4001"]));
+    server.handle(Time::ZERO, ServerInput::NotDialed { attempt }).unwrap();
+    assert_eq!(status(server.poll()), (Status::INTERNAL_ERROR, None));
+    let again = server.handle(Time::ZERO, ServerInput::NotDialed { attempt });
+    assert_eq!(again, Err(ServerMisuse::UnknownAttempt { attempt }));
+    assert!(server.deadline().is_never() && server.requests.is_empty());
+}
+
+#[test]
 fn a_dial_without_a_result_is_cancelled_and_told_as_failed() {
     let mut server = fresh();
     open(&mut server, Time::ZERO, 1, 1, REMOTE);

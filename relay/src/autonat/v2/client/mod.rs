@@ -16,6 +16,7 @@
 //! | `E_DIAL_ERROR` | no | not reachable |
 //! | `E_DIAL_ERROR` | yes | none: it contradicts itself |
 //! | `E_DIAL_REFUSED` | | none, a refusal of all addresses |
+//! | `E_INTERNAL_ERROR` after we paid | | none, a refusal of the address that we paid for, and of those before it |
 //! | `E_REQUEST_REJECTED`, `E_INTERNAL_ERROR`, what we don't know, nothing | | none |
 //!
 //! An answer about a later address of the list is a refusal of those before it. What follows from votes: see the machine's
@@ -100,7 +101,8 @@ struct Asking {
     until: Time,
     /// At which of the addresses the nonce was heard, as bits.
     heard: u64,
-    paid: bool,
+    /// For which of the addresses we paid.
+    paid: Option<usize>,
     /// The answer, while its dial-back is still to be heard.
     claimed: Option<Response>,
 }
@@ -192,7 +194,7 @@ impl Client {
                 }
                 Ok(())
             }
-            Answer::CostAsked { index, bytes } if !asking.paid => {
+            Answer::CostAsked { index, bytes } if asking.paid.is_none() => {
                 let dialed = usize::try_from(*index).unwrap_or(usize::MAX);
                 let address = asking.addresses.get(dialed).cloned();
                 let tracked = address.and_then(|address| self.addresses.iter_mut().find(|at| at.address == address));
@@ -205,7 +207,7 @@ impl Client {
                     wanted && fair
                 });
                 if worth {
-                    asking.paid = true;
+                    asking.paid = Some(dialed);
                     asking.until = now + self.config.answer_timeout;
                     self.actions.push_back(ClientAction::Pay { ask });
                 } else {
@@ -250,11 +252,17 @@ impl Client {
             }
         };
         let Some(response) = response.filter(|response| response.status == Status::OK) else {
-            if response.is_some_and(|response| response.status == Status::DIAL_REFUSED) {
-                for at in 0..asking.addresses.len() {
-                    tracked_of(at, &mut |tracked| tracked.refused(config, now));
-                }
-            } else {
+            let refused = match (response.map(|response| response.status), asking.paid) {
+                (Some(Status::DIAL_REFUSED), _) => asking.addresses.len(),
+                // It took the data, and won't dial that address: to pay again would bring nothing, and keep others from being asked
+                // about.
+                (Some(Status::INTERNAL_ERROR), Some(dialed)) => dialed.saturating_add(1),
+                _ => 0,
+            };
+            for at in 0..refused {
+                tracked_of(at, &mut |tracked| tracked.refused(config, now));
+            }
+            if refused == 0 {
                 tracked_of(0, &mut |tracked| tracked.failed(config, now));
             }
             return;
@@ -332,7 +340,7 @@ impl Client {
         self.servers.asked(now, peer, self.config.server_pause, self.config.max_servers);
         let what = Ask::Probe { nonce, addresses: addresses.clone() };
         let until = now + self.config.answer_timeout;
-        let asking = Asking { peer, nonce, addresses, since: now, until, heard: 0, paid: false, claimed: None };
+        let asking = Asking { peer, nonce, addresses, since: now, until, heard: 0, paid: None, claimed: None };
         self.asks.insert(ask, asking);
         self.actions.push_back(ClientAction::Ask { ask, connection, what });
         true

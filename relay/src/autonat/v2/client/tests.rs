@@ -294,6 +294,25 @@ fn what_costs_is_paid_only_if_the_address_wants_a_vote_and_the_price_is_fair() {
     assert_eq!(world.poll(), Some(ClientAction::CancelAsk { ask: question.ask }), "0 means never");
 }
 
+/// It took the data and does not dial, as for a name: what it would never dial must not keep the others from being asked about.
+#[test]
+fn an_internal_error_after_paying_is_a_refusal() {
+    let config = ClientConfig { max_refusals: 1, ..one_by_one() };
+    for pays in [false, true] {
+        let mut world = World::new(config.clone(), &[PUBLIC, OTHER], 9);
+        let question = world.next();
+        assert_eq!(question.addresses, [addr(PUBLIC), addr(OTHER)]);
+        if pays {
+            world.answer(&question, &Answer::CostAsked { index: 0, bytes: 50_000 });
+            assert_eq!(world.poll(), Some(ClientAction::Pay { ask: question.ask }));
+        }
+        world.refused(&question, Status::INTERNAL_ERROR);
+        let waiting = world.client.explain(world.now).addresses[0].waiting;
+        assert_eq!(matches!(waiting, ClientWaiting::Refused(_)), pays, "{waiting:?}");
+        assert_eq!(world.next().addresses, [addr(OTHER)]);
+    }
+}
+
 #[test]
 fn nothing_is_paid_for_an_address_that_is_given_up_or_twice() {
     let mut world = World::new(one_by_one(), &[PUBLIC], 1);

@@ -35,6 +35,9 @@ pub struct ServerConfig {
     pub max_wait: Duration,
     /// What can be dialed. Default TCP.
     pub transports: Vec<Transport>,
+    /// Whether addresses that are names are dialed. An address that can't be dialed is passed over before anything is charged for it,
+    /// so switch it on only if the caller resolves names. Default false.
+    pub names: bool,
     /// Whether addresses in private networks and on this machine are dialed (the spec: "SHOULD NOT"), and peers from there served.
     /// Default false.
     pub allow_private: bool,
@@ -61,6 +64,7 @@ impl Default for ServerConfig {
             max_data: 100_000,
             max_wait: Duration::from_secs(3),
             transports: [Transport::Tcp].into(),
+            names: false,
             allow_private: false,
             ipv4: true,
             ipv6: false,

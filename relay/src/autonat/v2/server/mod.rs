@@ -13,8 +13,8 @@
 //! in a minute; too many from this peer.
 //!
 //! The first address of the list is taken that can be dialed: public, unless private ones are allowed; over a transport and a
-//! version of IP that we have; direct; not of another peer. No other one is dialed. A name counts as another IP: who
-//! asks could point it at a victim after we looked.
+//! version of IP that we have; direct; not of another peer; no name, unless [`names`](ServerConfig::names) are dialed. No other
+//! one is dialed. A name counts as another IP: who asks could point it at a victim after we looked.
 //!
 //! Nothing of the data is kept: the stream counts it and tells [`Request::Paid`]. So the dial of another's address, which costs
 //! less than 10 kB (the spec's figure for a handshake), is made only for three times as much from who asked.
@@ -223,6 +223,7 @@ impl Server {
             None => self.config.ipv4 || self.config.ipv6,
         };
         let dialable = family
+            && (self.config.names || address.ip().is_some())
             && address::is_dialable(&address, self.config.allow_private)
             && self.config.transports.contains(&address.transport());
         dialable.then_some(address)

@@ -138,12 +138,14 @@ fn the_first_address_that_can_be_dialed_is_chosen_and_other_ips_are_charged() {
     let relayed = format!("/ip4/8.8.4.4/tcp/9/p2p/{}/p2p-circuit", peer(3));
     let foreign = format!("/ip4/8.8.4.4/tcp/4007/p2p/{}", peer(2));
     let named = format!("{OWN}/p2p/{}", peer(1));
-    let table: [Row<'_>; 14] = [
+    let table: [Row<'_>; 15] = [
         (&[OWN], Some((0, false))),
         (&[&named], Some((0, false))),
         (&["/ip6/::ffff:8.8.4.4/tcp/1"], Some((0, false))),
         (&[VICTIM], Some((0, true))),
-        (&["/dns4/libp2p.io/tcp/1"], Some((0, true))),
+        // Names are passed over before anything is charged.
+        (&["/dns4/libp2p.io/tcp/1"], None),
+        (&["/dns4/libp2p.io/tcp/1", OWN], Some((1, false))),
         (&[VICTIM, OWN], Some((0, true))),
         (&[OWN, VICTIM], Some((0, false))),
         (&["/ip4/192.168.1.1/tcp/1", "/ip4/127.0.0.1/tcp/1", OWN], Some((2, false))),
@@ -160,11 +162,18 @@ fn the_first_address_that_can_be_dialed_is_chosen_and_other_ips_are_charged() {
 }
 
 #[test]
+fn names_are_dialed_and_charged_only_if_the_caller_resolves_them() {
+    let names = || ServerConfig { names: true, ..ServerConfig::default() };
+    assert_eq!(chosen(names(), &["/dns4/libp2p.io/tcp/1", OWN]), Some((0, true)));
+    assert_eq!(chosen(names(), &["/dns4/localhost/tcp/1", "/dnsaddr/libp2p.io"]), None);
+}
+
+#[test]
 fn only_versions_of_ip_that_we_have_are_dialed() {
     let addresses = ["/ip6/2606:4700::1/tcp/1", "/ip4/8.8.4.4/tcp/1", "/dns/libp2p.io/tcp/1"];
     let table = [((true, true), Some(0)), ((true, false), Some(1)), ((false, true), Some(0)), ((false, false), None)];
     for ((ipv4, ipv6), expected) in table {
-        let mut server = fresh();
+        let mut server = server(ServerConfig { names: true, ..ServerConfig::default() });
         server.handle(Time::ZERO, ServerInput::Connectivity { ipv4, ipv6 }).unwrap();
         open(&mut server, Time::ZERO, 1, 1, REMOTE);
         let action = ask(&mut server, Time::ZERO, 1, &addresses);

@@ -360,6 +360,33 @@ fn both_ends_keep_the_laws() {
     check_bytes(&Pay, &script, Limits::default()).unwrap();
 }
 
+/// Else a server that asks for data, and sends without reading, would fill the buffer of the stream.
+#[test]
+fn nothing_is_read_between_the_price_and_the_end_of_paying() {
+    let (mut there, mut back) = (BytesMut::new(), BytesMut::new());
+    let ask = Ask::Probe { nonce: 1, addresses: [addr("/ip4/8.8.4.4/tcp/1")].to_vec() };
+    let config = Config { max_tx: 4096, ..Config::default() };
+    let mut asker = Asker::new(&ask, &context(), &config, T0, &mut there);
+    assert!(asker.wants_more());
+    let mut responder = responder();
+    responder.advance(T0, &mut there, &mut back).unwrap();
+    responder.reply(T0, &Reply::AskData { index: 0, bytes: 30_000 }, None, &mut back).unwrap();
+    assert!(matches!(asker.advance(T0, &mut back, &mut there), Ok(Some(Answer::CostAsked { .. }))));
+    assert!(!asker.wants_more() && !asker.is_over(), "it is not decided yet");
+    asker.pay(T0, &mut there).unwrap();
+    let mut paid = 0;
+    while !asker.wants_more() {
+        paid += there.len();
+        there.clear();
+        assert_eq!(asker.advance(T0, &mut back, &mut there), Ok(None));
+    }
+    assert!(paid + there.len() >= 30_000, "{paid} bytes");
+    responder.advance(T0, &mut BytesMut::new(), &mut back).unwrap();
+    responder.reply(T0, &Reply::Probed(Response::refused(Status::INTERNAL_ERROR)), None, &mut back).unwrap();
+    assert!(matches!(asker.advance(T0, &mut back, &mut there), Ok(Some(Answer::Probed(_)))));
+    assert!(!asker.wants_more());
+}
+
 proptest! {
     /// Beside an encoder by hand: any conversation, with any price, ends as it was decided, and the server never writes more
     /// than it read.

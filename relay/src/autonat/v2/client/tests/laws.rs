@@ -44,7 +44,12 @@ impl EventSubject for Subject {
             Told::Failed(ask) => client.handle(now, ClientInput::Failed { ask: AskId(*ask) }),
             Told::Answered(ask, dial) => {
                 let answer = Answer::Probed(Response::dialed(0, *dial));
-                client.handle(now, ClientInput::Answered { ask: AskId(*ask), answer: &answer })
+                // Whom it asked is drawn, so the question may not be open. An answer to none changes nothing; it must not be
+                // noted, since it is said at once, and actions that nobody polled come later.
+                match client.handle(now, ClientInput::Answered { ask: AskId(*ask), answer: &answer }) {
+                    Err(ClientMisuse::UnknownAsk { .. }) => Ok(()),
+                    done => done,
+                }
             }
             Told::Heard(ask) => {
                 let nonce = client.asks.get(&AskId(*ask)).map_or(0, |asking| asking.nonce);

@@ -48,7 +48,7 @@ fn settle(world: &mut World, question: &Question, kind: Kind, reachable: &[bool]
         Kind::Silent => {}
         Kind::Dear => {
             world.answer(question, &Answer::CostAsked { index: 0, bytes: 50_000 });
-            if world.client.asks.get(&question.ask).is_some_and(|asking| asking.paid) {
+            if world.client.asks.get(&question.ask).is_some_and(|asking| asking.paid.is_some()) {
                 world.vote(question, is);
             }
         }
