@@ -1,6 +1,7 @@
 //! Names for things at the edges: small, `Copy`.
 
 use core::fmt;
+use core::ops::RangeInclusive;
 use tidewire_core::id;
 
 id!(
@@ -37,6 +38,13 @@ pub struct StreamKey {
     pub connection: ConnectionId,
     /// Which of its streams: the multiplexer's number.
     pub stream: u64,
+}
+
+impl StreamKey {
+    /// All streams that a connection may have: a range for ordered maps.
+    pub const fn of(connection: ConnectionId) -> RangeInclusive<StreamKey> {
+        RangeInclusive::new(StreamKey { connection, stream: 0 }, StreamKey { connection, stream: u64::MAX })
+    }
 }
 
 impl fmt::Debug for StreamKey {

@@ -32,12 +32,12 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         first_delay:
             "Delay before the first new try after a failure of transport; doubles with each. Up to a quarter is \
             added to every one. Default 1 s.",
-        max_delay: "Greatest such delay. Default 5 min.",
+        max_delay: "Greatest such delay. Default 5 min. A relay that can't be reached is tried again for ever.",
         first_refused_delay: "Delay after the first refusal; doubles with each. Default 1 min.",
         max_refused_delay:
             "Greatest such delay, and the one after a refusal that asking again does not change. Default 1 h \
             (go-libp2p).",
-        tries: "Failures and refusals in a row before giving up. Default 12.",
+        tries: "Refusals before giving up, failures of transport between them not counted. Default 12.",
         settled:
             "A reservation that was held for this long ends the row of failures when it is lost. Default 60 s.",
         holds: "Relays at which a reservation is wanted. Default 16.",

@@ -62,6 +62,8 @@ pub(crate) struct World {
     carried: BTreeMap<DialId, Carry>,
     came: Vec<Carry>,
     splices: BTreeMap<CircuitId, Splice>,
+    /// Links over circuits that ended: the host may yet wait to hear why the circuit did, and speak to them.
+    gone: BTreeSet<ConnectionId>,
     /// The wishes that were not answered or cancelled.
     open: BTreeSet<OpenId>,
     /// Whom the application was told to be connected.
@@ -109,6 +111,7 @@ impl World {
             carried: BTreeMap::new(),
             came: Vec::new(),
             splices: BTreeMap::new(),
+            gone: BTreeSet::new(),
             open,
             connected: BTreeSet::new(),
             next: 0,
@@ -451,6 +454,7 @@ impl World {
     fn remove_link(&mut self, connection: ConnectionId) -> bool {
         let link = self.links.remove(&connection);
         if let Some((lower, stream)) = link.as_ref().and_then(|link| link.over_stream) {
+            self.gone.insert(connection);
             self.end_circuit(lower, stream);
         }
         link.is_some()
@@ -614,7 +618,8 @@ impl World {
             match action {
                 Action::Accept { connection } => assert!(self.links.contains_key(&connection)),
                 Action::Refuse { connection, .. } => {
-                    assert!(self.remove_link(connection), "{connection} is not there to be refused");
+                    let there = self.remove_link(connection) || self.gone.remove(&connection);
+                    assert!(there, "{connection} is not there to be refused");
                 }
                 Action::Dial { dial, peer, .. } => assert!(self.dials.insert(dial, peer).is_none(), "{dial}"),
                 Action::Abort { dial } => {
@@ -634,6 +639,7 @@ impl World {
                     assert!(self.splices.insert(splice.circuit, splice).is_none(), "{splice:?}");
                 }
                 Action::Unsplice { circuit, .. } => assert!(self.splices.contains_key(&circuit), "{circuit}"),
+                Action::Order { connection, .. } if self.gone.contains(&connection) => {}
                 Action::Order { connection, order } => {
                     let link = self.links.get_mut(&connection).unwrap_or_else(|| panic!("{connection}: {order:?}"));
                     if let Order::Admit { .. } = order {

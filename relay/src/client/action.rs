@@ -145,7 +145,7 @@ pub enum Event {
         relay: PeerId,
         /// Why.
         why: SmolStr,
-        /// When it is tried again; `None`: not before something changes.
+        /// When it is tried again. Always told: who can't be reached is tried for ever.
         retry: Option<Duration>,
     },
     /// We have no reservation any more. It is asked for again, unless the event before says otherwise.

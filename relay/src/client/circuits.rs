@@ -178,7 +178,7 @@ impl Client {
 
     /// A connection is gone, and with it what went over it.
     pub(super) fn circuits_disconnected(&mut self, connection: ConnectionId) {
-        let range = StreamKey { connection, stream: 0 }..=StreamKey { connection, stream: u64::MAX };
+        let range = StreamKey::of(connection);
         let open: Vec<StreamKey> = self.circuits.open.range(range.clone()).map(|(over, _)| *over).collect();
         for over in open {
             if let Some(circuit) = self.circuits.remove(over) {

@@ -26,8 +26,8 @@ pub enum Input<'a> {
         /// Which.
         connection: ConnectionId,
     },
-    /// Hold a reservation with this relay, until [`Release`](Input::Release). Said again it takes the new addresses, and tries
-    /// at once if it had given up.
+    /// Hold a reservation with this relay, until [`Release`](Input::Release). Said again it puts the new addresses before those that
+    /// are known, and tries at once if it had given up.
     Hold {
         /// Which.
         relay: PeerId,

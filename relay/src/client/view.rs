@@ -58,7 +58,7 @@ pub enum Doing {
     Waiting,
     /// Has it, and waits until it is time to renew it.
     Holding,
-    /// Nothing: too many tries failed.
+    /// Nothing: it refused too often.
     GaveUp,
 }
 

@@ -302,10 +302,7 @@ impl Host {
 
     /// A connection is gone, whether or not it was let in.
     pub(super) fn relaying_closed(&mut self, connection: ConnectionId) {
-        let of_connection = StreamKey { connection: named(connection), stream: 0 }..=StreamKey {
-            connection: named(connection),
-            stream: u64::MAX,
-        };
+        let of_connection = StreamKey::of(named(connection));
         let streams: Vec<StreamKey> = self.relaying.asked.range(of_connection).copied().collect();
         for stream in streams {
             self.relaying.asked.remove(&stream);

@@ -112,6 +112,33 @@ fn a_flood_of_everything_stays_under_the_caps() {
     assert!(most < 400 * 1024, "{most} bytes");
 }
 
+/// Allocations and allocated bytes for one renewal, each asked for in time.
+fn work_of_renewals(count: u32) -> (f64, f64) {
+    let mut world = crowd(count);
+    let pause = 40 * MINUTE / count;
+    let mut round = |stream: u64| {
+        for n in 0..count {
+            world.now = world.now + pause;
+            world.server.handle(world.now, Input::Reserve { stream: on(u64::from(n) + 1, stream) }).unwrap();
+            while world.server.poll().is_some() {}
+        }
+    };
+    round(10);
+    let taken = allocation_counter::measure(|| round(11));
+    assert_eq!(world.server.counters().renewals, u64::from(2 * count));
+    assert_eq!(world.server.counts().reservations, count);
+    assert!(taken.bytes_current.unsigned_abs() < 64 * 1024, "{} bytes stay", taken.bytes_current);
+    let each = |total: u64| total as f64 / f64::from(count);
+    (each(taken.count_total), each(taken.bytes_total))
+}
+
+/// Work, which is the same on any machine. The time is in `renewals_cost_the_same_among_many`.
+#[test]
+fn a_renewal_among_a_hundred_thousand_takes_no_more_than_one_among_a_thousand() {
+    let (few, many) = (work_of_renewals(1_000), work_of_renewals(100_000));
+    assert!(many.0 <= few.0 * 1.1 && many.1 <= few.1 * 1.1, "allocations and bytes: {few:?}, then {many:?}");
+}
+
 /// Nanoseconds for one renewal: each is asked for in time, in the order in which the reservations were given; or all of them at
 /// one moment, in an order that knows no neighbours.
 fn renewal(count: u32, at_one_moment: bool) -> f64 {
