@@ -273,8 +273,7 @@ fn a_reply_that_does_not_fit_resets_the_stream() {
 
 #[test]
 fn only_so_many_ask_at_once() {
-    let mut config = LinkConfig::default();
-    config.max_exchanges = 3;
+    let config = LinkConfig { max_exchanges: 3, ..LinkConfig::default() };
     let mut world = world_of(config);
     for _ in 0..5 {
         world.call(name(Service::Hop), &question(&Ask::Reserve));

@@ -4,6 +4,9 @@ use super::*;
 use alloc::string::{String, ToString};
 use tidewire_relay::client::CircuitEnd as Why;
 
+/// A circuit, or a connection with the words with which it was closed.
+type Ended = (Option<Why>, Option<(u64, String)>);
+
 const LIMITED: Limit = Limit { duration: None, data: Some(1 << 17) };
 
 /// A circuit came through the first peer, and is the connection 8 with the third.
@@ -24,7 +27,7 @@ fn over(received: u64) -> Report {
 }
 
 /// Which circuits ended, and with what words which connections, in the order in which it was told.
-fn ends(actions: &[Action]) -> Vec<(Option<Why>, Option<(u64, String)>)> {
+fn ends(actions: &[Action]) -> Vec<Ended> {
     let end = |action: &Action| match action {
         Action::Event(Event::RelayClient(ClientEvent::CircuitEnded { why, .. })) => Some((Some(*why), None)),
         Action::Event(Event::Manager(connmgr::Event::ConnectionClosed { connection, reason, .. })) => {
