@@ -186,8 +186,8 @@ tidewire dial-circuit: connect through a relay, ask who is there, ping three tim
 usage: tidewire dial-circuit ADDRESS [options]
 
   ADDRESS                 /ip4/192.0.2.1/tcp/4001/p2p/RELAY/p2p-circuit/p2p/PEER
-  --size BYTES            how much to have echoed, such as 65536, 64KiB or 16MiB. Default: 1MiB, which is more
-                          than most relays let a circuit carry
+  --size BYTES            how much to have echoed, such as 65536, 64KiB or 16MiB. Default: 16KiB, since
+                          most relays let a circuit carry no more than 128KiB
   --hold SECONDS          then stay idle for so long, and ping three times again
   --listen ADDRESS        listen there meanwhile. Default: nowhere
   --announce ADDRESS      where others reach us, though we don't listen there. May be repeated

@@ -40,7 +40,7 @@ fn a_holder_is_reached_through_its_relay() {
     let reservation = relay.event("reservation");
     assert_eq!((&reservation["peer"], &reservation["renewed"]), (&holder.peer().into(), &false.into()));
 
-    let (report, code) = report(&["dial-circuit", &holder.address, "--size", "16KiB"]);
+    let (report, code) = report(&["dial-circuit", &holder.address]);
     assert_eq!((code, &report["ok"], &report["upgraded"]), (0, &true.into(), &false.into()), "{report}");
     assert_eq!((&report["peer"], &report["echo"]["bytes"]), (&holder.peer().into(), &16_384.into()));
     assert_eq!((report["security"].as_str(), report["muxer"].as_str()), (Some("noise"), Some("yamux")));

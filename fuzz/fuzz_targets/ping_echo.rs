@@ -57,7 +57,7 @@ fuzz_target!(|ops: Vec<Op>| {
             Op::Back(count) => {
                 let count = back.len().min(count.into());
                 back_rx.extend_from_slice(&back.split_to(count));
-                answer(&mut pinger, now, &mut back_rx, sent_at, flipped);
+                let _ = answer(&mut pinger, now, &mut back_rx, sent_at, flipped);
             }
             Op::Flip(at) => {
                 if let Some(byte) = back.get_mut(usize::from(at)) {

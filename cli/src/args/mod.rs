@@ -110,6 +110,9 @@ pub(crate) struct Unusable(pub(crate) String);
 
 pub(crate) const LISTEN_ADDRESS: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const DIAL_SIZE: u64 = 1 << 20;
+
+/// Bytes that `dial-circuit` has echoed: relays let a circuit carry 128 KiB by default, our encryption and the echo included.
+pub(crate) const CIRCUIT_SIZE: u64 = 16 << 10;
 pub(crate) const DEMO_SIZE: u64 = 64 << 20;
 pub(crate) const PINGS: u32 = 5;
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -213,7 +216,8 @@ struct Dialing {
 impl Dialing {
     fn new(command: &'static str, help: &'static str, purpose: Purpose) -> Self {
         let (listen, announce, node) = (Vec::new(), Vec::new(), Node::default());
-        Dialing { command, help, purpose, to: None, size: DIAL_SIZE, hold: None, listen, announce, node }
+        let size = if purpose == Purpose::Circuit { CIRCUIT_SIZE } else { DIAL_SIZE };
+        Dialing { command, help, purpose, to: None, size, hold: None, listen, announce, node }
     }
 
     /// The help, if it is asked for.
