@@ -56,8 +56,7 @@ impl Reservation {
             Some(Ok(voucher)) => voucher.memory_used(),
             _ => 0,
         };
-        let addresses: usize = self.addresses.iter().map(|address| address.as_bytes().len() + 16).sum();
-        self.addresses.capacity() * size_of::<Multiaddr>() + addresses + voucher
+        Multiaddr::list_memory_used(&self.addresses) + voucher
     }
 
     /// Makes a list of the addresses on the wire: good ones in one form, at most `max`.

@@ -28,7 +28,6 @@ use tidewire_host::identify::{Card, CardError, Profile};
 use tidewire_host::link::{Fault, Link, LinkConfig, LinkSetup, LinkShared, Report, Routes};
 use tidewire_host::{Action, Config, ConnectionId, DialId, Host, Input, ListenerId, Misuse, OpenId};
 use tidewire_multistream::{Protocol, RouteId, Router};
-use tidewire_relay::exchange::Service;
 use tidewire_relay::server::AsnTable;
 use tidewire_upgrade::connection;
 use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
@@ -153,7 +152,6 @@ impl Hub {
         let (clock, epoch) = Clock::start();
         let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), config.upgrade.clone())?;
         let router = Router::new();
-        let routes = Routes::new(&router, &[Service::Stop], &config.upgrade.connection);
         let mut profile = Profile::default();
         profile.agent = config.host.agent.clone();
         profile.protocol_version = config.host.protocol_version.clone();
@@ -165,6 +163,7 @@ impl Hub {
         };
         #[cfg(not(feature = "record"))]
         let host = Host::new(config.host, local, &of_host, epoch);
+        let routes = Routes::new(&router, host.services(), &config.upgrade.connection);
         let inner = Inner {
             host,
             router,

@@ -94,6 +94,11 @@ impl Multiaddr {
         (2 * size_of::<usize>() + self.0.len()).next_multiple_of(align_of::<usize>())
     }
 
+    /// Bytes on the heap of a list of addresses. Those that are clones are counted though they may be shared.
+    pub fn list_memory_used(list: &Vec<Multiaddr>) -> usize {
+        list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
+    }
+
     /// Reads the binary form.
     ///
     /// # Errors

@@ -177,8 +177,7 @@ impl Identity {
         });
         texts
             + protocols_heap(&self.protocols, self.protocols.capacity())
-            + self.addresses.capacity() * size_of::<Multiaddr>()
-            + self.addresses.iter().map(Multiaddr::memory_used).sum::<usize>()
+            + Multiaddr::list_memory_used(&self.addresses)
             + record
     }
 }

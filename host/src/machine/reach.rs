@@ -159,9 +159,7 @@ impl Reach {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        let heap = |list: &Vec<Multiaddr>| {
-            list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
-        };
+        let heap = Multiaddr::list_memory_used;
         let listeners =
             self.listeners.values().map(|listener| heap(&listener.addresses) + size_of::<(ListenerId, Listener)>());
         self.observed.memory_used()

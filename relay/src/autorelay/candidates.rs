@@ -197,11 +197,7 @@ impl Candidates {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        let of = |known: &Known| {
-            size_of::<(PeerId, Known)>()
-                + known.addresses.capacity() * size_of::<Multiaddr>()
-                + known.addresses.iter().map(Multiaddr::memory_used).sum::<usize>()
-        };
+        let of = |known: &Known| size_of::<(PeerId, Known)>() + Multiaddr::list_memory_used(&known.addresses);
         self.all.values().map(of).sum::<usize>() + self.alone.len() * size_of::<(PeerId, Time)>()
     }
 }

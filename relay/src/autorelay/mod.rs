@@ -561,14 +561,12 @@ impl EventMachine for AutoRelay {
     }
 
     fn memory_used(&self) -> usize {
-        let addresses = |list: &Vec<Multiaddr>| {
-            list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
-        };
         let known = &self.known;
+        let lists = [&known.own, &known.verified, &known.circuits, &self.announced];
         self.links.memory_used()
             + self.peers.len() * size_of::<(PeerId, Peer)>()
             + self.candidates.memory_used()
-            + [&known.own, &known.verified, &known.circuits, &self.announced].map(addresses).iter().sum::<usize>()
+            + lists.map(Multiaddr::list_memory_used).iter().sum::<usize>()
             + self.actions.capacity() * size_of::<Action>()
     }
 }

@@ -65,8 +65,7 @@ impl Dials {
     pub(super) fn memory_used(&self) -> usize {
         let of = |job: &Job| {
             job.callers.capacity() * size_of::<CircuitDialId>()
-                + job.addresses.capacity() * size_of::<Multiaddr>()
-                + job.addresses.iter().map(Multiaddr::memory_used).sum::<usize>()
+                + Multiaddr::list_memory_used(&job.addresses)
                 + size_of::<(Way, Job)>()
         };
         self.callers.len() * size_of::<(CircuitDialId, Way)>() + self.jobs.values().map(of).sum::<usize>()

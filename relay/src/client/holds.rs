@@ -95,8 +95,7 @@ impl Hold {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.addresses.capacity() * size_of::<Multiaddr>()
-            + self.addresses.iter().map(Multiaddr::memory_used).sum::<usize>()
+        Multiaddr::list_memory_used(&self.addresses)
             + self.held.as_ref().map_or(0, |held| held.reservation.memory_used())
             + self.last.as_ref().filter(|last| last.is_heap_allocated()).map_or(0, SmolStr::len)
     }

@@ -388,20 +388,17 @@ impl EventMachine for Client {
     }
 
     fn memory_used(&self) -> usize {
-        let addresses = |list: &Vec<Multiaddr>| {
-            list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
-        };
         self.links.memory_used()
             + self
                 .connecting
                 .values()
-                .map(|list| addresses(list) + size_of::<(PeerId, Vec<Multiaddr>)>())
+                .map(|list| Multiaddr::list_memory_used(list) + size_of::<(PeerId, Vec<Multiaddr>)>())
                 .sum::<usize>()
             + self.holds.values().map(|hold| hold.memory_used() + size_of::<(PeerId, Hold)>()).sum::<usize>()
             + self.dials.memory_used()
             + self.circuits.memory_used()
             + self.asks.len() * size_of::<(AskId, (ConnectionId, Question))>()
-            + addresses(&self.announced)
+            + Multiaddr::list_memory_used(&self.announced)
             + self.actions.capacity() * size_of::<Action>()
     }
 }

@@ -92,7 +92,7 @@ impl Book {
                 self.direct.insert((slot, arrival), id);
             }
         }
-        self.addresses = self.addresses.saturating_add(address_bytes(remote));
+        self.addresses = self.addresses.saturating_add(remote.memory_used());
         let network = if relayed { None } else { Network::of(remote) };
         let connection = Connection { id, peer: slot, relayed, asn, network, remote: remote.clone(), arrival };
         let at = self.connections.push(connection);
@@ -105,7 +105,7 @@ impl Book {
         let (at, _) = self.by_id.find(id.0)?;
         self.by_id.remove(id.0);
         let gone = self.connections.remove(at)?;
-        self.addresses = self.addresses.saturating_sub(address_bytes(&gone.remote));
+        self.addresses = self.addresses.saturating_sub(gone.remote.memory_used());
         if let Some(peer) = self.peers.get_mut(gone.peer) {
             peer.connections = peer.connections.saturating_sub(1);
             if !gone.relayed {
@@ -174,11 +174,6 @@ impl Peer {
     fn new(id: PeerId) -> Self {
         Peer { id, connections: 0, direct: 0, circuits: 0, questions: 0, reservation: NO_SLOT }
     }
-}
-
-/// What an address holds on the heap. Clones share it, so this may count it twice.
-pub(super) fn address_bytes(address: &Multiaddr) -> usize {
-    (2 * size_of::<usize>() + address.as_bytes().len()).next_multiple_of(align_of::<usize>())
 }
 
 /// About what so many entries of a `BTreeMap` take: nodes of eleven, six of them taken, as growing at one end leaves them.

@@ -297,8 +297,7 @@ impl EventMachine for Server {
         self.relaying_memory()
             + self.book.memory_used()
             + self.config.acl.memory_used()
-            + self.addresses.capacity() * size_of::<Multiaddr>()
-            + self.addresses.iter().map(book::address_bytes).sum::<usize>()
+            + Multiaddr::list_memory_used(&self.addresses)
             + self.actions.capacity() * size_of::<Action>()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! All last equally long, so whoever asked last ends last: a renewal goes to the end of the line, in O(1) however many there are.
 
-use super::book::{Connection, address_bytes, tree_bytes};
+use super::book::{Connection, tree_bytes};
 use super::table::Line;
 use super::{Network, Refusal, ServerConfig};
 use crate::ConnectionId;
@@ -73,7 +73,7 @@ impl Reservations {
         expire: UnixTime,
     ) -> u32 {
         self.count(place);
-        self.addresses = self.addresses.saturating_add(address_bytes(&from.remote));
+        self.addresses = self.addresses.saturating_add(from.remote.memory_used());
         self.line.push(Held {
             peer,
             connection: from.id,
@@ -108,7 +108,7 @@ impl Reservations {
         self.line.send_to_end(slot);
         let Some(held) = self.line.get_mut(slot) else { return };
         if held.connection != from.id {
-            let (old, new) = (address_bytes(&held.address), address_bytes(&from.remote));
+            let (old, new) = (held.address.memory_used(), from.remote.memory_used());
             self.addresses = self.addresses.saturating_add(new).saturating_sub(old);
             (held.connection, held.address) = (from.id, from.remote.clone());
         }
@@ -121,7 +121,7 @@ impl Reservations {
     pub(super) fn remove(&mut self, slot: u32) -> Option<Held> {
         let held = self.line.remove(slot)?;
         self.uncount(held.place);
-        self.addresses = self.addresses.saturating_sub(address_bytes(&held.address));
+        self.addresses = self.addresses.saturating_sub(held.address.memory_used());
         Some(held)
     }
 

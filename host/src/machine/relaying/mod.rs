@@ -191,20 +191,15 @@ impl Relaying {
             + self
                 .listens
                 .values()
-                .map(|it| size_of::<(ListenerId, Listen)>() + addresses(&it.addresses))
+                .map(|it| size_of::<(ListenerId, Listen)>() + Multiaddr::list_memory_used(&it.addresses))
                 .sum::<usize>()
-            + addresses(&self.reached_at)
+            + Multiaddr::list_memory_used(&self.reached_at)
             + self.services.capacity() * size_of::<Service>()
     }
 }
 
 /// What an entry of a tree takes beside itself, about.
 const TREE: usize = 16;
-
-/// Bytes of a list of addresses.
-fn addresses(list: &Vec<Multiaddr>) -> usize {
-    list.capacity() * size_of::<Multiaddr>() + list.iter().map(Multiaddr::memory_used).sum::<usize>()
-}
 
 /// A connection as the relay's machines name it.
 fn named(connection: ConnectionId) -> relay::ConnectionId {

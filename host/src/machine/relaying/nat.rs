@@ -18,7 +18,7 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 use tidewire_multistream::Protocol;
 use tidewire_relay::autonat::{Reachability, v1, v2};
 use tidewire_relay::exchange::{Answer, Request, Service};
-use tidewire_relay::{AskId, DialBackId, StreamKey};
+use tidewire_relay::{AskId, StreamKey};
 
 /// The four machines, those that the configuration wants.
 pub(super) struct Nat {
@@ -362,6 +362,3 @@ impl Host {
         self.set_nat_status(status);
     }
 }
-
-/// The number of a dial-back, for the errand's owner.
-pub(super) type Attempt = DialBackId;

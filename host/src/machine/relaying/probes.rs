@@ -9,7 +9,6 @@
 //! The connection manager hears nothing of them: nobody is to keep such a connection. They leave from any port, because a NAT
 //! would let one through that comes from where the peer was talking to (autonat-v2.md, "Implementation Suggestions").
 
-use super::nat::Attempt;
 use super::{Part, Relaying};
 use crate::identify::IDENTIFY;
 use crate::link::{Order, Report};
@@ -21,8 +20,8 @@ use core::time::Duration;
 use smol_str::SmolStr;
 use tidewire_connmgr::{CloseReason, RefuseReason, StreamRefusal};
 use tidewire_core::{Multiaddr, PeerId, Time};
-use tidewire_relay::AskId;
 use tidewire_relay::exchange::{Answer, Ask};
+use tidewire_relay::{AskId, DialBackId};
 
 /// Numbers of dials from here on are the probes'.
 const OWN_DIALS: u64 = 1 << 62;
@@ -30,8 +29,8 @@ const OWN_DIALS: u64 = 1 << 62;
 /// For whom a probe is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Errand {
-    V1(Attempt),
-    V2(Attempt),
+    V1(DialBackId),
+    V2(DialBackId),
 }
 
 /// What came of a probe.
@@ -77,11 +76,7 @@ impl Probes {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        let addresses = |probe: &Probe| {
-            probe.address.memory_used()
-                + probe.left.capacity() * size_of::<Multiaddr>()
-                + probe.left.iter().map(Multiaddr::memory_used).sum::<usize>()
-        };
+        let addresses = |probe: &Probe| probe.address.memory_used() + Multiaddr::list_memory_used(&probe.left);
         self.all.len() * (size_of::<(DialId, Probe)>() + 96)
             + self.all.values().map(addresses).sum::<usize>()
             + self.leaving.len() * size_of::<(ConnectionId, Errand, Outcome)>()
@@ -198,8 +193,8 @@ impl Host {
         Some(probe)
     }
 
-    /// Of a peer that was reached it is said when the connection is gone: it would take it for one more to us, and speak to us
-    /// on it.
+    /// Of a peer that was reached it is said once the link is over, so that the peer has less time to take the connection for one
+    /// more to us, and speak to us on it. Our goodbye may still be on its way then.
     fn finish_probe(&mut self, dial: DialId, outcome: &Outcome) {
         let Some(probe) = self.end_probe(dial) else { return };
         let good = match outcome {

@@ -382,9 +382,7 @@ impl EventMachine for Client {
     }
 
     fn memory_used(&self) -> usize {
-        let addresses: usize = self.addresses.iter().map(|address| address.as_bytes().len() + 16).sum();
-        self.addresses.capacity() * size_of::<Multiaddr>()
-            + addresses
+        Multiaddr::list_memory_used(&self.addresses)
             + self.servers.memory_used()
             + self.actions.capacity() * size_of::<ClientAction>()
     }

@@ -456,7 +456,7 @@ impl EventMachine for Server {
     fn memory_used(&self) -> usize {
         // The trees' nodes are taken to be two thirds full, as random insertion leaves them.
         let each = size_of::<StreamKey>() * 3 + size_of::<Serving>() + size_of::<Time>() + size_of::<DialBackId>();
-        let remotes: usize = self.requests.values().map(|serving| serving.remote.as_bytes().len() + 16).sum();
+        let remotes: usize = self.requests.values().map(|serving| serving.remote.memory_used()).sum();
         self.requests.len() * each / 2 * 3
             + remotes
             + self.actions.capacity() * size_of::<ServerAction>()

@@ -110,6 +110,6 @@ impl Tracked {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.address.as_bytes().len() + 16 + self.votes.memory_used()
+        self.address.memory_used() + self.votes.memory_used()
     }
 }

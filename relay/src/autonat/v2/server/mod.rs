@@ -365,7 +365,7 @@ impl EventMachine for Server {
         let addresses = self.requests.values().map(|serving| match &serving.step {
             Step::Reading => 0,
             Step::Paying { chosen, .. } | Step::Waiting { chosen } | Step::Dialing { chosen, .. } => {
-                chosen.address.as_bytes().len() + 16
+                chosen.address.memory_used()
             }
         });
         self.requests.len() * each / 2 * 3
