@@ -36,6 +36,7 @@ extern crate alloc;
 
 #[cfg(any(test, feature = "libp2p-identity"))]
 mod convert;
+mod draw;
 mod envelope;
 mod frame;
 mod ids;
@@ -57,6 +58,7 @@ mod time;
 
 #[cfg(any(test, feature = "libp2p-identity"))]
 pub use convert::ConvertKeypairError;
+pub use draw::Draw;
 pub use envelope::{EnvelopeError, SignedEnvelope};
 pub use frame::{
     FrameError, FrameHeader, MAX_VARINT_LEN, VarintError, decode_frame, decode_frame_header, decode_varint,

@@ -21,7 +21,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod draw;
 mod ids;
 mod limit;
 mod rate;

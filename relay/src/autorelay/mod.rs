@@ -65,13 +65,12 @@ use crate::autonat::Reachability;
 use crate::client::config::at_least_a_millisecond;
 use crate::client::direct_addresses;
 use crate::client::links::Links;
-use crate::draw::Draw;
 use advertise::{Advertise, Advertiser};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use candidates::{Candidates, Peer, Stage, Subnet};
 use core::fmt;
-use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
+use tidewire_core::{Draw, EventMachine, Multiaddr, PeerId, Seed, Time};
 
 /// Finds relays, keeps them, and says what to announce. An [`EventMachine`]; see the [module](self).
 pub struct AutoRelay {

@@ -9,9 +9,8 @@
 //! From then on only our monotonic clock counts: nobody who sets a clock makes a reservation longer or shorter.
 
 use super::config::{ClientConfig, at_least_a_millisecond};
-use crate::draw::Draw;
 use core::time::Duration;
-use tidewire_core::UnixTime;
+use tidewire_core::{Draw, UnixTime};
 
 /// How long a reservation lasts that was given at `now`.
 pub(super) fn time_to_live(expire: UnixTime, now: Option<UnixTime>, config: &ClientConfig) -> Duration {

@@ -50,7 +50,6 @@ pub use config::{AcceptFrom, ClientConfig, VoucherPolicy};
 pub use input::{AskFault, Ending, Input, Misuse};
 pub use view::{Counts, Doing, HoldView};
 
-use crate::draw::Draw;
 use crate::exchange::{Answer, Ask};
 use crate::{AskId, ConnectionId, StreamKey};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -61,7 +60,7 @@ use dials::{Dials, JobState};
 use holds::{Failure, Hold, State};
 use links::Links;
 use smol_str::SmolStr;
-use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime, cut};
+use tidewire_core::{Draw, EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime, cut};
 
 /// Holds reservations, dials through relays and accepts circuits. An [`EventMachine`]; see the [module](self).
 pub struct Client {

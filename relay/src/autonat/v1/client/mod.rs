@@ -30,14 +30,13 @@ pub use config::ClientConfig;
 use super::Status;
 use crate::autonat::Reachability;
 use crate::autonat::servers::Servers;
-use crate::draw::Draw;
 use crate::exchange::{Answer, Ask};
 use crate::{AskId, ConnectionId};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
+use tidewire_core::{Draw, EventMachine, Multiaddr, PeerId, Seed, Time};
 
 /// Finds out whether the host can be reached. An [`EventMachine`].
 ///

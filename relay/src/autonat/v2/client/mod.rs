@@ -43,13 +43,12 @@ use super::{DialStatus, Response, Status};
 use crate::autonat::Reachability;
 use crate::autonat::address;
 use crate::autonat::servers::Servers;
-use crate::draw::Draw;
 use crate::exchange::{Answer, Ask, Reply};
 use crate::{AskId, ConnectionId, StreamKey};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
-use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
+use tidewire_core::{Draw, EventMachine, Multiaddr, PeerId, Seed, Time};
 use tracked::{Rest, Tracked};
 
 /// Finds out at which addresses the host can be reached. An [`EventMachine`].

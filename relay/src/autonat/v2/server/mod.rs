@@ -31,7 +31,6 @@ pub use io::{DialBackOutcome, ServerAction, ServerCounters, ServerExplanation, S
 
 use super::{DialStatus, Response, Status};
 use crate::autonat::address::{self, IpVersion};
-use crate::draw::Draw;
 use crate::exchange::{Reply, Request};
 use crate::rate::RateLimiter;
 use crate::{DialBackId, StreamKey};
@@ -39,7 +38,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
-use tidewire_core::{EventMachine, Multiaddr, PeerId, Reach, Seed, Time};
+use tidewire_core::{Draw, EventMachine, Multiaddr, PeerId, Reach, Seed, Time};
 
 /// Decides which address is dialed, and for what. An [`EventMachine`].
 ///

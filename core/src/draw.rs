@@ -1,53 +1,60 @@
-//! Chance, drawn from the seed: whom to ask, nonces, how much to ask for, how long to wait; and so that those who began together
-//! don't all come together again.
+//! Chance, drawn from the seed.
 
+use crate::{Seed, Time};
 use core::time::Duration;
-use tidewire_core::{Seed, Time};
 
-/// A sequence of draws. The same seed gives the same sequence.
-pub(crate) struct Draw {
+/// A sequence of draws, for nonces, choices, and waits that are to differ from one node to the next. The same seed and label
+/// give the same sequence.
+///
+/// ```
+/// use tidewire_core::{Draw, Seed};
+///
+/// let mut draw = Draw::new(&Seed::new([1; 32]), "which relay");
+/// assert!((1..=6).contains(&draw.between(1, 6)));
+/// ```
+pub struct Draw {
     seed: Seed,
     count: u64,
 }
 
 impl Draw {
     /// The draws of one purpose.
-    pub(crate) fn new(seed: &Seed, label: &str) -> Self {
+    pub fn new(seed: &Seed, label: &str) -> Self {
         Draw { seed: seed.derive(label, 0), count: 0 }
     }
 
     /// Any 64 bits.
-    pub(crate) fn word(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.count = self.count.wrapping_add(1);
         let drawn = self.seed.derive("draw", self.count);
         drawn.as_bytes().iter().take(8).fold(0, |word, byte| (word << 8) | u64::from(*byte))
     }
 
     /// A number under `n`; 0 if `n` is 0.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         // The high half of the product: evenly spread but for 2^-64 of n.
         u64::try_from((u128::from(self.word()) * u128::from(n)) >> 64).unwrap_or_default()
     }
 
     /// A number from `low` to `high`, both included.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low.saturating_add(self.below(high.saturating_sub(low).saturating_add(1)))
     }
 
     /// A moment from `now` until `longest` later.
-    pub(crate) fn within(&mut self, now: Time, longest: Duration) -> Time {
+    pub fn within(&mut self, now: Time, longest: Duration) -> Time {
         let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         now + Duration::from_nanos(self.between(0, nanos))
     }
 
     /// From nothing to not quite `longest`.
-    pub(crate) fn up_to(&mut self, longest: Duration) -> Duration {
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
         let nanos = longest.as_nanos().min(u128::from(u64::MAX));
         Duration::from_nanos(u64::try_from((u128::from(self.word()) * nanos) >> 64).unwrap_or_default())
     }
 
     /// `first`, doubled for each failure before this one, at most `max`; longer by up to a quarter; at least a millisecond.
-    pub(crate) fn backoff(&mut self, first: Duration, max: Duration, failures: u32) -> Duration {
+    pub fn backoff(&mut self, first: Duration, max: Duration, failures: u32) -> Duration {
         let times = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         let delay = first.saturating_mul(times).min(max);
         delay.saturating_add(self.up_to(delay / 4)).max(Duration::from_millis(1))
