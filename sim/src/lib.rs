@@ -1,12 +1,15 @@
-//! A world to try sans-IO machines in: virtual time, hosts, links with latency and loss, TCP and UDP, everything from one seed.
+//! A world to try sans-IO machines in: virtual time, hosts, links with latency and loss, TCP and UDP, NATs and
+//! firewalls, everything from one seed.
 //!
 //! ```text
 //!      your node                                                   another
 //!   handle | ^ Os: connect, send, read ..                             |
 //!          v |                                                        |
 //!   [ TCP, UDP, ports ]   host                            host   [ TCP, UDP, ports ]
-//!          |   ^ 11.0.0.1, 2a00::1                    11.0.0.2 ^      |
+//!          |   ^ 192.168.1.2, 2a00::1                 11.0.0.2 ^      |
 //!     [ middlebox ]                                            [ middlebox ]
+//!          |   |                                                 |    |
+//!    [ gateway: NAT or firewall, 11.0.0.1, in front of many ]    |    |
 //!          |   |                                                 |    |
 //!          '-- | --> access link --> link of the pair --> access link '      latency, jitter, loss,
 //!              '---- access link <-- link of the pair <-- access link        bandwidth, queue, cuts
@@ -18,13 +21,16 @@
 //! - [`Node`]: what you bring. It is told [`Input`]s, and asks its operating system, [`Os`], as a driver would: connect, listen,
 //!   send, read, without blocking. A node that keeps time from passing is a [`Fault`] with its name.
 //! - [`Link`]: latency, jitter, loss, bandwidth, MTU; per pair of hosts, per host, or for all. [`Middlebox`]: what stands in
-//!   front of a host.
+//!   front of one host.
+//! - [`nat`]: NATs and firewalls as RFC 4787 and RFC 5382 describe them, in front of networks of hosts with private addresses, and
+//!   behind each other; presets by name, and the theory of which can be punched.
 //! - TCP is packets underneath: a lost SYN costs its second, a reader that stops stops the writer, a killed host answers with
 //!   resets, two that dial each other from their listening ports get one connection, and the same two ends can't be
 //!   connected twice. Its settings are [`Tcp`].
 //! - [`talk`] lets two [`Machine`](tidewire_core::Machine)s speak over a link; [`Speaker`] is a node around one.
-//! - [`check`] runs a test in many worlds. A failure names its seed; `TIDEWIRE_SIM_SEED=n` runs that world alone.
-//! - [`trace`]: what happened, packet by packet.
+//! - [`check`] runs a test in many worlds. A failure names its seed; `TIDEWIRE_SIM_SEED=n` runs that world alone. It leaves a file
+//!   with the trace of that world.
+//! - [`trace`]: what happened, packet by packet, for people, for tests, and as a file.
 //!
 //! ```
 //! use core::time::Duration;
@@ -73,8 +79,9 @@
 //!
 //! # What is not here
 //!
-//! NATs: a [`Middlebox`] may translate, and [`World::route`] leads packets for its outer address to it, but none is built in.
-//! ICMP: a datagram for a port that nobody has bound is lost in silence, and an address that nobody has is a black hole. Path MTU
+//! ICMP but for "destination unreachable": a TCP connect fails by it, with its own reason. Hosts send none: a datagram for a port
+//! that nobody has bound is lost in silence, and an address that nobody has is a black hole. Translation of IPv6: it passes NATs
+//! as through a firewall. NAT-PMP, PCP and UPnP as packets: a test forwards a port with [`World::forward`]. Fragments. Path MTU
 //! discovery: TCP is taken to know the MTU.
 // This crate is for tests on a machine that has std.
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
@@ -82,9 +89,11 @@
 
 mod check;
 mod fault;
+mod gateway;
 mod host;
 mod link;
 mod middlebox;
+pub mod nat;
 mod network;
 mod node;
 mod os;
@@ -98,11 +107,13 @@ mod tcp;
 pub mod trace;
 mod world;
 
-pub use check::{Failed, SEED_VARIABLE, check, try_check};
+pub use check::{Failed, SEED_VARIABLE, TRACE_VARIABLE, check, try_check};
 pub use fault::Fault;
 pub use link::Link;
 pub use middlebox::Middlebox;
-pub use node::{BrokenBy, ConnectFailure, HostId, Input, ListenerId, Node, OsError, SocketId, UdpId, ipv4, ipv6};
+pub use node::{
+    BrokenBy, ConnectFailure, GatewayId, HostId, Input, ListenerId, Node, OsError, SocketId, UdpId, ipv4, ipv6,
+};
 pub use os::Os;
 pub use packet::Packet;
 pub use rng::Rng;

@@ -1,4 +1,5 @@
-//! What stands between a host and the network: the seam for firewalls and NATs.
+//! What stands between one host and the network: the seam for boxes of your own. NATs and firewalls in front of many hosts are
+//! in [`nat`](crate::nat).
 
 use crate::packet::Packet;
 use tidewire_core::Time;
@@ -18,4 +19,10 @@ pub trait Middlebox: 'static {
 
     /// A packet comes from the network. `None`: the host never sees it.
     fn inbound(&mut self, now: Time, packet: Packet) -> Option<Packet>;
+
+    /// What the box itself sends: asked after each packet that it saw, until there is no more. Whom it is for says the packet:
+    /// the host, or anybody in the network. See [`Packet::refusal`] and [`Packet::unreachable`]. Default: nothing.
+    fn answer(&mut self, _now: Time) -> Option<Packet> {
+        None
+    }
 }

@@ -1,6 +1,7 @@
 //! What is driven in a world: the trait, what it is told, and the names of things.
 
 use crate::os::Os;
+use crate::packet::Unreachable;
 use crate::slab::Key;
 use bytes::Bytes;
 use core::fmt;
@@ -113,6 +114,10 @@ pub enum ConnectFailure {
     /// Nobody answered, for as long as [`Tcp::syn_retries`](crate::Tcp::syn_retries) allows.
     #[error("connecting timed out")]
     TimedOut,
+    /// An ICMP message said that the SYN can't get there. Linux ends the attempt by that, too: `ENETUNREACH` for a network,
+    /// `EHOSTUNREACH` for a host and where it is prohibited, `ECONNREFUSED` for a port.
+    #[error("{0}")]
+    Unreachable(Unreachable),
 }
 
 /// Why a connection broke.
@@ -159,6 +164,10 @@ pub enum OsError {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub(crate) u32);
 
+/// A NAT or a firewall of a world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GatewayId(pub(crate) u32);
+
 /// A TCP connection, or one that is to become one. Its number is never reused on the same host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub(crate) Key);
@@ -194,6 +203,19 @@ impl fmt::Display for HostId {
     }
 }
 
+impl GatewayId {
+    /// Its number: 0 for the first gateway that was added, and so on.
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for GatewayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}", self.0)
+    }
+}
+
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s{}", self.0)
@@ -222,4 +244,4 @@ macro_rules! debug_as_display {
     )+};
 }
 
-debug_as_display!(HostId, SocketId, ListenerId, UdpId);
+debug_as_display!(HostId, GatewayId, SocketId, ListenerId, UdpId);

@@ -1,7 +1,43 @@
 //! What happened, packet by packet, to be read by people and compared by tests.
+//!
+//! # As a file
+//!
+//! [`World::write_trace`](crate::World::write_trace) writes it as JSON lines, and [`check`](crate::check) leaves such a file for
+//! a world in which a test failed. Times are nanoseconds since the world began; sequence numbers count from 0 at each SYN.
+//! A reader should leave what it doesn't know.
+//!
+//! The first line is the header:
+//!
+//! | field | |
+//! |---|---|
+//! | `tidewire_sim_trace` | the format: 1. What makes a file one of these |
+//! | `seed`, `now_ns` | of the world; its time at the end |
+//! | `why` | how the run failed, if it did |
+//! | `left_out` | earlier records that were not kept |
+//! | `hosts` | `host` ("h0"), `addresses`, `behind` (a gateway; absent: on the internet) |
+//! | `gateways` | `gateway` ("g0"), `addresses` (its outer ones), `behind` |
+//!
+//! All others are records, `at_ns` and `what`:
+//!
+//! | `what` | fields |
+//! |---|---|
+//! | `sent`, `arrived` | a packet |
+//! | `lost` | a packet, and `why` |
+//! | `translated` | `gateway`, the packet as it went on, and `was_from`, `was_to` |
+//! | `answered` | `gateway`, and the packet by which it answered |
+//! | `host` | `host`, `change`: `started`, `exited`, `killed`, `powered-off`, `address-up`, `address-down`; and `address` for these |
+//! | `note` | `host`, `text` |
+//!
+//! A packet is `from`, `to`, `protocol` and `len`; for `tcp` also `flags` ("SYN ACK"), `seq`, and with an acknowledgement `ack`
+//! and `window`; for `icmp`, instead of `len`, `says`, `code`, and the packet that it is about: `about` ("TCP", "UDP"),
+//! `about_from`, `about_to`.
 
-use crate::node::HostId;
-use crate::packet::{Body, Flags, Packet};
+mod json;
+
+pub(crate) use json::{Header, write};
+
+use crate::node::{GatewayId, HostId};
+use crate::packet::{Body, Flags, Icmp, Packet};
 use core::fmt::{self, Write};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +53,8 @@ pub(crate) const SEQUENCE_SPACE: u64 = 1 << 40;
 pub struct Trace {
     on: bool,
     keep: usize,
+    /// It keeps no fewer, whatever is asked for.
+    least: usize,
     records: VecDeque<Record>,
     count: u64,
     hash: Fnv,
@@ -41,6 +79,10 @@ pub enum What {
     Arrived(Summary),
     /// A packet got lost on the way.
     Dropped(Summary, DropReason),
+    /// A packet went through a gateway, which changed it: as it came, and as it went on.
+    Translated(GatewayId, Summary, Summary),
+    /// A gateway answered a packet itself.
+    Answered(GatewayId, Summary),
     /// Something became of a host.
     Host(HostId, Change),
     /// A node said so, through [`Os::note`](crate::Os::note).
@@ -74,6 +116,8 @@ pub struct Summary {
     pub to: SocketAddr,
     /// The control bits and numbers of a segment: flags, `seq`, `ack`, `window`. `None` for a datagram.
     pub segment: Option<(Flags, u64, u64, u64)>,
+    /// What an ICMP message says; `None` for all others.
+    pub icmp: Option<Icmp>,
     /// Bytes of payload.
     pub len: usize,
     /// FNV-1a over the payload, so that the trace's hash knows of every byte.
@@ -100,6 +144,16 @@ pub enum DropReason {
     WrongSource,
     /// A middlebox kept it.
     Filtered,
+    /// From outside, for an outer address and port of a NAT that stand for nobody inside.
+    NoMapping,
+    /// From outside, and those inside have not sent to its sender: a NAT or a firewall keeps it.
+    Unsolicited,
+    /// From inside a NAT for its own outer address, and it does not hairpin.
+    NoHairpin,
+    /// A NAT or a firewall has no room for another mapping or session.
+    NatFull,
+    /// A NAT has no port left.
+    NoPortLeft,
     /// A datagram for a port that nobody has bound.
     NoPort,
 }
@@ -108,7 +162,13 @@ impl Trace {
     /// Keeps the last `keep` records from now on, and hashes all.
     pub(crate) const fn start(&mut self, keep: usize) {
         self.on = true;
-        self.keep = keep;
+        self.keep = if keep > self.least { keep } else { self.least };
+    }
+
+    /// As [`start`](Trace::start), and no later call makes it keep fewer.
+    pub(crate) const fn start_fully(&mut self, least: usize) {
+        self.least = least;
+        self.start(least);
     }
 
     pub(crate) const fn is_on(&self) -> bool {
@@ -154,11 +214,15 @@ impl Summary {
     pub(crate) fn new(packet: &Packet) -> Self {
         let segment = match &packet.body {
             Body::Tcp(segment) => Some((segment.flags, segment.seq, segment.ack, segment.window)),
-            Body::Udp(_) => None,
+            Body::Udp(_) | Body::Icmp(_) => None,
+        };
+        let icmp = match &packet.body {
+            Body::Icmp(icmp) => Some(icmp.clone()),
+            Body::Tcp(_) | Body::Udp(_) => None,
         };
         let mut digest = Fnv::default();
         digest.fold(packet.payload());
-        Summary { from: packet.from, to: packet.to, segment, len: packet.payload().len(), digest: digest.0 }
+        Summary { from: packet.from, to: packet.to, segment, icmp, len: packet.payload().len(), digest: digest.0 }
     }
 }
 
@@ -184,6 +248,10 @@ impl fmt::Display for What {
             What::Sent(packet) => write!(f, "{packet}"),
             What::Arrived(packet) => write!(f, "{packet}  arrived"),
             What::Dropped(packet, why) => write!(f, "{packet}  LOST: {why}"),
+            What::Translated(gateway, before, after) => {
+                write!(f, "{gateway} {} > {} becomes {} > {}", before.from, before.to, after.from, after.to)
+            }
+            What::Answered(gateway, packet) => write!(f, "{packet}  by {gateway}"),
             What::Host(host, change) => write!(f, "{host} {change}"),
             What::Note(host, text) => write!(f, "{host} says: {text}"),
         }
@@ -205,6 +273,10 @@ impl fmt::Display for Change {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(icmp) = &self.icmp {
+            let Icmp { code, from, to, protocol, .. } = icmp;
+            return write!(f, "{} > {}  ICMP {code}: {protocol} {from} > {to}", self.from.ip(), self.to.ip());
+        }
         write!(f, "{} > {}  ", self.from, self.to)?;
         match self.segment {
             None => write!(f, "UDP {} bytes", self.len),
@@ -233,6 +305,11 @@ impl fmt::Display for DropReason {
             DropReason::NoPower => "the host has no power",
             DropReason::WrongSource => "the sender has this address no more",
             DropReason::Filtered => "a middlebox kept it",
+            DropReason::NoMapping => "the NAT has no mapping for it",
+            DropReason::Unsolicited => "nobody inside has asked for it",
+            DropReason::NoHairpin => "the NAT does not hairpin",
+            DropReason::NatFull => "the NAT has no room for it",
+            DropReason::NoPortLeft => "the NAT has no port left",
             DropReason::NoPort => "nobody has bound this port",
         })
     }

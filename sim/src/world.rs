@@ -1,10 +1,12 @@
 //! A world: hosts, the network between them, and the time that passes.
 
+mod gateways;
+
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::link::{Link, Pipe};
 use crate::middlebox::Middlebox;
-use crate::network::{Moved, Network};
+use crate::network::{Due, Moved, Network, Place, Realm};
 use crate::node::{HostId, Input, Node};
 use crate::os::Os;
 use crate::packet::Packet;
@@ -12,10 +14,11 @@ use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::stack::Stack;
 use crate::tcp::Tcp;
-use crate::trace::{Change, DropReason, Summary, Trace, What};
+use crate::trace::{self, Change, DropReason, Summary, Trace, What};
 use core::fmt;
 use core::time::Duration;
 use std::any::{Any, type_name};
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use tidewire_core::{Seed, Time};
@@ -55,8 +58,8 @@ pub struct Stats {
 /// An event is small, since the heap moves it about.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// A packet is where it waited for.
-    Packet(u32),
+    /// A packet is where it waited for, or a gateway has something to say.
+    Network(Due),
     /// A host may have something due.
     Wake(HostId),
     /// A host has something to be told.
@@ -94,15 +97,20 @@ impl World {
         &mut self.network.rng
     }
 
-    /// Adds a host with these addresses, and a node that starts as soon as the world runs.
+    /// Adds a host with these addresses to the internet, and a node that starts as soon as the world runs.
     ///
     /// # Panics
     /// Another host has one of the addresses.
     pub fn add(&mut self, node: impl Node, addresses: impl IntoIterator<Item = IpAddr>) -> HostId {
+        self.add_in(None, node, addresses)
+    }
+
+    fn add_in(&mut self, realm: Realm, node: impl Node, addresses: impl IntoIterator<Item = IpAddr>) -> HostId {
         let id = HostId(u32::try_from(self.hosts.len()).unwrap_or(u32::MAX));
         let first_port = 32_768 + u16::try_from(self.network.rng.below(28_000)).unwrap_or(0);
         let stack = Stack::new(Vec::new(), self.tcp.clone(), first_port);
         self.hosts.push(Host::new(id, stack, self.seed_of(id)));
+        self.network.homes.push(realm);
         for address in addresses {
             self.take_address(id, address);
         }
@@ -131,7 +139,8 @@ impl World {
         self.network.default = link;
     }
 
-    /// The link between two hosts, both ways.
+    /// The link between two hosts, both ways. If one is behind a gateway from the other, it is the gateways' link, and all who
+    /// are behind them share it; cuts likewise.
     pub fn link(&mut self, a: HostId, b: HostId, link: Link) {
         self.link_one_way(a, b, link.clone());
         self.link_one_way(b, a, link);
@@ -145,18 +154,18 @@ impl World {
     /// The links that all packets of a host share, from it and to it, besides those between pairs: its line to the provider.
     /// Default: none.
     pub fn access(&mut self, id: HostId, up: Link, down: Link) {
-        let door = self.network.door(id);
+        let door = self.network.door(Place::Host(id));
         (door.up, door.down) = (Some(Pipe::new(up)), Some(Pipe::new(down)));
     }
 
     /// Sets a box between a host and the network.
     pub fn middlebox(&mut self, id: HostId, middlebox: impl Middlebox) {
-        self.network.door(id).middlebox = Some(Box::new(middlebox));
+        self.network.door(Place::Host(id)).middlebox = Some(Box::new(middlebox));
     }
 
     /// Packets for this address go to that host, whether it has the address or not: the outer address of its middlebox.
     pub fn route(&mut self, address: IpAddr, id: HostId) {
-        self.network.routes.insert(address, id);
+        self.network.announce(None, address, Place::Host(id));
     }
 
     /// Nothing passes between two hosts, in either direction, before `until`; [`Time::NEVER`]: until
@@ -176,17 +185,19 @@ impl World {
         self.split(&[id], until);
     }
 
-    /// Cuts these hosts off from all others that there are, before `until`. Among themselves they go on.
+    /// Cuts these hosts off from all others that there are, before `until`. Among themselves they go on, but not through
+    /// gateways: a host is cut off from its own.
     pub fn split(&mut self, group: &[HostId], until: Time) {
         let others: Vec<HostId> = self.hosts.iter().map(|host| host.id).filter(|id| !group.contains(id)).collect();
         for (id, other) in group.iter().flat_map(|id| others.iter().map(move |other| (*id, *other))) {
-            self.cut(id, other, until);
+            self.network.split(id, other, until);
         }
     }
 
     /// Ends a cut between two hosts.
     pub fn heal(&mut self, a: HostId, b: HostId) {
         self.cut(a, b, Time::ZERO);
+        self.network.split(a, b, Time::ZERO);
     }
 
     /// Gives a host another address, and tells the node.
@@ -204,7 +215,7 @@ impl World {
         let addresses = &mut self.host_mut(id).stack.addresses;
         let Some(at) = addresses.iter().position(|known| *known == address) else { return };
         addresses.remove(at);
-        self.network.routes.remove(&address);
+        self.network.withdraw(self.network.home(id), address);
         self.trace.record(self.now, || What::Host(id, Change::AddressDown(address)));
         self.tell(id, Input::AddressDown(address));
     }
@@ -372,6 +383,14 @@ impl World {
         &self.trace
     }
 
+    /// Writes what was recorded as JSON lines, as [`trace`](crate::trace) describes.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write_trace(&self, out: &mut impl io::Write) -> io::Result<()> {
+        trace::write(&self.trace, &self.header(None), out)
+    }
+
     /// How much has happened.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -389,13 +408,17 @@ impl World {
         }
         let Some((at, event)) = self.queue.pop(until) else { return Ok(false) };
         match event {
-            Event::Packet(flight) => {
+            Event::Network(Due::Packet(flight)) => {
                 self.begin(at);
                 match self.network.step(at, flight, &mut self.trace) {
                     Moved::Waits(at) => self.queue.push(at, event),
-                    Moved::Arrived(id, packet) => self.arrive(id, packet)?,
-                    Moved::Lost => {}
+                    Moved::Arrived(id, packet, own) => self.arrive(id, packet, own)?,
+                    Moved::Gone => {}
                 }
+            }
+            Event::Network(Due::Gateway(id)) => {
+                self.begin(at);
+                self.network.wake_gateway(at, id, &mut self.trace);
             }
             Event::Turn(id) => {
                 self.begin(at);
@@ -415,6 +438,7 @@ impl World {
                 }
             }
         }
+        self.plan_network();
         Ok(true)
     }
 
@@ -423,9 +447,10 @@ impl World {
         self.events += 1;
     }
 
-    fn arrive(&mut self, id: HostId, packet: Packet) -> Result<(), Fault> {
+    fn arrive(&mut self, id: HostId, packet: Packet, own: bool) -> Result<(), Fault> {
         let now = self.now;
-        let Some(packet) = self.network.enter(now, id, packet, &mut self.trace) else { return Ok(()) };
+        let entered = if own { Some(packet) } else { self.network.enter(now, id, packet, &mut self.trace) };
+        let Some(packet) = entered else { return Ok(()) };
         let host = &mut self.hosts[id.0 as usize];
         if !host.powered {
             self.network.drop(now, &packet, DropReason::NoPower, &mut self.trace);
@@ -454,17 +479,22 @@ impl World {
         for packet in out.drain(..) {
             let known = host.stack.has_address(packet.from.ip());
             let own = host.stack.has_address(packet.to.ip());
-            if let Some((at, flight)) = self.network.send(now, id, packet, known, own, &mut self.trace) {
-                self.queue.push(at, Event::Packet(flight));
-            }
+            self.network.send(now, id, packet, known, own, &mut self.trace);
         }
         // Keeps its room.
         host.stack.out = out;
+        self.plan_network();
         self.plan_wake(id);
         if let Err(fault) = &result {
             self.fault = Some(fault.clone());
         }
         result
+    }
+
+    fn plan_network(&mut self) {
+        for (at, due) in self.network.planned.drain(..) {
+            self.queue.push(at, Event::Network(due));
+        }
     }
 
     fn plan_wake(&mut self, id: HostId) {
@@ -493,7 +523,7 @@ impl World {
     }
 
     fn take_address(&mut self, id: HostId, address: IpAddr) {
-        let owner = self.network.routes.insert(address, id).filter(|owner| *owner != id);
+        let owner = self.network.announce(self.network.home(id), address, Place::Host(id));
         assert!(owner.is_none(), "{id} can't have the address {address}: {owner:?} has it");
         let addresses = &mut self.host_mut(id).stack.addresses;
         if !addresses.contains(&address) {

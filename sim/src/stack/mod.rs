@@ -10,9 +10,9 @@ mod calls;
 mod ports;
 
 use crate::node::{Input, ListenerId, SocketId, UdpId};
-use crate::packet::{Body, Flags, Packet, Segment};
+use crate::packet::{Body, Flags, Icmp, Packet, Protocol, Segment};
 use crate::slab::Slab;
-use crate::tcp::{Connection, Event, Owner, Tcp, reset_at};
+use crate::tcp::{Connection, Event, Owner, Tcp};
 use crate::trace::SEQUENCE_SPACE;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -134,6 +134,10 @@ impl Stack {
                 self.on_segment(now, (packet.to, packet.from), segment);
                 true
             }
+            Body::Icmp(icmp) => {
+                self.on_icmp(now, &icmp);
+                true
+            }
         }
     }
 
@@ -192,6 +196,16 @@ impl Stack {
         true
     }
 
+    /// Who sent datagrams is not told, as on Linux for a socket that isn't connected.
+    fn on_icmp(&mut self, now: Time, icmp: &Icmp) {
+        let id = self.by_ends.get(&(icmp.from, icmp.to)).copied().filter(|_| icmp.protocol == Protocol::Tcp);
+        let Some(id) = id else { return };
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            connection.on_unreachable(icmp, &mut self.events);
+        }
+        self.settle(now, id);
+    }
+
     fn on_segment(&mut self, now: Time, ends: Ends, segment: Segment) {
         let Flags { syn, ack, rst, .. } = segment.flags;
         if let Some(id) = self.by_ends.get(&ends).copied() {
@@ -225,13 +239,7 @@ impl Stack {
             }
             return;
         }
-        let refusal = if ack {
-            reset_at(segment.ack)
-        } else {
-            let flags = Flags { rst: true, ack: true, ..Flags::default() };
-            Segment { flags, ack: segment.seq.saturating_add(segment.len()), ..Segment::default() }
-        };
-        self.segments.push(refusal);
+        self.segments.extend(segment.refusal());
         post(ends, &mut self.segments, &mut self.out);
     }
 

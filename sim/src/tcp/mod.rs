@@ -22,7 +22,7 @@ mod send;
 pub use config::Tcp;
 
 use crate::node::{BrokenBy, ConnectFailure, ListenerId};
-use crate::packet::{Flags, Segment};
+use crate::packet::{Flags, Icmp, Segment};
 use bytes::{Buf, Bytes};
 use receive::Receiver;
 use send::{Acked, Sender};
@@ -234,6 +234,19 @@ impl Connection {
         }
     }
 
+    /// An ICMP message says that one of our segments can't get there. It ends an attempt to connect, and nothing else: what
+    /// the two have said to each other proves more (RFC 1122 section 4.2.3.9 and RFC 5461; Linux, `tcp_v4_err`).
+    pub(crate) fn on_unreachable(&mut self, icmp: &Icmp, events: &mut Vec<Event>) {
+        let current = icmp.seq >= self.tx.first && icmp.seq <= self.tx.next;
+        match (self.phase, self.listener) {
+            (Phase::SynSent | Phase::SynReceived, None) if current => {
+                self.over(Event::Failed(ConnectFailure::Unreachable(icmp.code)), events);
+            }
+            (Phase::SynReceived, Some(_)) if current => self.over(Event::Gone, events),
+            _ => {}
+        }
+    }
+
     pub(crate) fn on_timeout(&mut self, now: Time, out: &mut Vec<Segment>, events: &mut Vec<Event>) {
         if now < self.deadline {
             return;
@@ -354,6 +367,12 @@ impl Connection {
                 let answer = self.syn();
                 out.push(answer);
             }
+            return;
+        }
+        if syn && segment.seq.saturating_add(1) != self.rx.next {
+            // The answer of another connection to our SYN: the remote's listener has got it as well. Outside of the window,
+            // so it is acknowledged with what we know (RFC 9293 section 3.10.7.4).
+            out.push(self.bare(ACK));
             return;
         }
         if segment.ack != self.tx.next {
@@ -498,6 +517,6 @@ impl Connection {
 const ACK: Flags = Flags { syn: false, ack: true, fin: false, rst: false };
 
 /// A reset that the remote will believe, since it has the number that it acknowledged.
-pub(crate) fn reset_at(seq: u64) -> Segment {
+fn reset_at(seq: u64) -> Segment {
     Segment { flags: Flags { rst: true, ..Flags::default() }, seq, ..Segment::default() }
 }

@@ -141,6 +141,47 @@ fn an_error_fails_a_run_as_a_panic_does() {
 }
 
 #[test]
+fn a_failing_run_leaves_its_whole_trace_as_a_file() {
+    const CHILD: &str = "TIDEWIRE_SIM_TEST_CHILD";
+    if env::var_os(CHILD).is_some() {
+        check(0..3, |world| {
+            world.trace_on(1);
+            let id = world.add(App::default(), [ipv4(1)]);
+            world.run_for(SECOND)?;
+            act(world, id, |_, os| os.note("says \"hello\""));
+            assert!(world.seed() < 2, "unlucky");
+            Ok(())
+        });
+        return;
+    }
+    let folder = env::temp_dir().join(format!("tidewire-sim-{}", std::process::id()));
+    let name = "determinism::a_failing_run_leaves_its_whole_trace_as_a_file";
+    let run = |folder: &std::path::Path| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").env_remove("TIDEWIRE_SIM_SEED");
+        let output = command.env("TIDEWIRE_SIM_TRACE", folder).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = run(&folder);
+    let path = folder.join("determinism-a_failing_run_leaves_its_whole_trace_as_a_file-seed-2.jsonl");
+    assert!(said.contains(&format!("its trace: {}", path.display())), "{said}");
+    let file = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let lines: Vec<&str> = file.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "{\"tidewire_sim_trace\":1,\"seed\":2,\"now_ns\":1000000000,\"why\":\"panicked: unlucky\",\"left_out\":0,\
+             \"hosts\":[{\"host\":\"h0\",\"addresses\":[\"11.0.0.1\"]}],\"gateways\":[]}",
+            "{\"at_ns\":0,\"what\":\"host\",\"host\":\"h0\",\"change\":\"started\"}",
+            "{\"at_ns\":1000000000,\"what\":\"note\",\"host\":\"h0\",\"text\":\"says \\\"hello\\\"\"}",
+        ]
+    );
+    assert!(!run(std::path::Path::new("")).contains("its trace"));
+}
+
+#[test]
 fn the_environment_chooses_the_one_world_to_run_again() {
     const CHILD: &str = "TIDEWIRE_SIM_TEST_CHILD";
     if env::var_os(CHILD).is_some() {
