@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of `relay`: it and what it needs, copied beside fake peers that misbehave as told. Run with: python3
+"""Tests of the circuits of `run`: it and what it needs, copied beside fake peers that misbehave as told. Run with: python3
 interop/test_relay.py"""
 
 import json
@@ -113,7 +113,8 @@ class Relay(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="relay-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
-        shutil.copy(HERE / "relay", self.folder / "relay")
+        for name in ("run", "relay"):
+            shutil.copy(HERE / name, self.folder / name)
         shutil.copytree(HERE / "driver", self.folder / "driver", ignore=shutil.ignore_patterns("__pycache__"))
         self.program(self.folder / "fake-tidewire", FAKE_PEER)
         for name in PEERS:
@@ -134,11 +135,11 @@ class Relay(unittest.TestCase):
         """Runs the driver; gives how it ended, and its cells by scenario and names."""
         log = self.folder / "log"
         env = dict(os.environ, FAKE=json.dumps(faults), FAKE_LOG=str(log))
-        argv = [sys.executable, "relay", "--only", only, "--us", "./fake-tidewire", "--json", "out.json", *args]
+        argv = [sys.executable, "run", "--only", only, "--us", "./fake-tidewire", "--json", "out.json", *args]
         done = subprocess.run(argv, cwd=self.folder, env=env, capture_output=True, text=True, timeout=120)
         self.log = log.read_text() if log.exists() else ""
         out = self.folder / "out.json"
-        cells = json.loads(out.read_text())["cells"] if out.exists() else []
+        cells = json.loads(out.read_text())["circuits"] if out.exists() else []
         roles = ("relay", "listener", "dialer", "server", "client")
         return done, {(c["scenario"], "/".join(c[role] for role in roles if role in c)): c for c in cells}
 
@@ -167,6 +168,39 @@ class Relay(unittest.TestCase):
             f"js reserve /ip4/127.0.0.1/tcp/1/p2p/id-R {common} 2",
             f"tidewire dial-circuit /ip4/127.0.0.1/tcp/1/p2p/id-R/p2p-circuit/p2p/id-2 --size 16384 {common} 3 --json",
         ])  # fmt: skip
+
+    def test_the_parts_are_summed_up_in_a_table(self):
+        done, _ = self.drive("circuit,limits,go/tidewire/*", js={"dial-circuit": "refuses"})
+        table = done.stdout.split("All of it by part")[1].splitlines()
+        rows = [" ".join(line.split()) for line in table[1:]]
+        self.assertIn("tidewire go js py rust", rows[0])
+        self.assertIn("circuit relay - 4 of 5 ok - - -", rows)
+        self.assertIn("dialer ok (1) ok (1) 0 of 1 ok ok (1) ok (1)", rows)
+        self.assertIn("limits data relay - ok (1) - - -", rows)
+
+    def test_the_matrix_is_a_table(self):
+        done, _ = self.drive("circuit,go/*/*")
+        self.assertRegex(done.stdout, r"relay +listener +<- tidewire +<- go +<- js +<- py +<- rust")
+        self.assertRegex(done.stdout, r"go +tidewire +ok +ok +ok +ok +ok\n")
+        self.assertRegex(done.stdout, r"go +go +ok +- +- +- +-\n")
+
+    def test_only_the_named_peers_take_part(self):
+        done, cells = self.drive("circuit", "--peers", "go,rust")
+        self.assertEqual(len(cells), 3**3 - 2**3, done.stdout + done.stderr)
+        self.assertEqual({line.split()[0] for line in self.log.splitlines()}, {"tidewire", "go", "rust"})
+
+    def test_no_keep_going_begins_nothing_more_after_a_failure(self):
+        done, cells = self.drive("circuit", "--no-keep-going", "--jobs", "1", tidewire={"relay": "refuses"})
+        self.assertLess(len(cells), 61)
+        self.assertIn(f"{len(cells)} of 61 cells", done.stdout)
+        self.assertEqual(done.returncode, 1)
+
+    def test_the_short_name_runs_circuits_alone(self):
+        env = dict(os.environ, FAKE="{}", FAKE_LOG=str(self.folder / "log"))
+        argv = ["./relay", "--only", "circuit,go/js/tidewire", "--us", "./fake-tidewire", "--json", "out.json"]
+        done = subprocess.run(argv, cwd=self.folder, env=env, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("1 of 1 cells", done.stdout)
 
     def test_the_baseline_is_without_tidewire(self):
         done, cells = self.drive("circuit,*/go/*", "--baseline")
@@ -204,7 +238,7 @@ class Relay(unittest.TestCase):
 
     def test_an_interrupted_run_leaves_nobody(self):
         env = dict(os.environ, FAKE=json.dumps({"go": {"dial-circuit": "hangs"}}), FAKE_LOG=str(self.folder / "log"))
-        argv = [sys.executable, "relay", "--only", "circuit,*/go", "--us", "./fake-tidewire"]
+        argv = [sys.executable, "run", "--only", "circuit,*/go", "--us", "./fake-tidewire"]
         run = subprocess.Popen(
             argv, cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             # A shell's background jobs, CI's among them, begin deaf to it.

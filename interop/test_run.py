@@ -258,13 +258,42 @@ class Driver(unittest.TestCase):
         self.assertIn("expected 1 s and 3", talks["in"]["error"])
         self.assertEqual(done.returncode, 1)
 
+    def everything(self, *args, **faults):
+        """Both parts with one peer that has no answer to the commands of circuits: those fail."""
+        return self.drive("--only", "direct,circuit", "--timeout", "2", *args, **faults)
+
+    def test_circuits_come_after_the_table_with_one_summary_and_one_exit_code(self):
+        done, cells = self.everything()
+        self.assertEqual([cell["outcome"] for cell in cells], ["ok"] * 2, done.stdout + done.stderr)
+        circuits = json.loads((self.folder / "out.json").read_text())["circuits"]
+        self.assertEqual(len(circuits), 2**3 - 1)
+        self.assertEqual({cell["outcome"] for cell in circuits}, {"failed"})
+        self.assertEqual(done.stdout.count("go: install\n"), 1)
+        self.assertIn("9 of 9 cells", done.stdout)
+        self.assertIn("2 ok, 7 failed", done.stdout)
+        self.assertEqual(done.returncode, 1)
+
+    def test_circuits_are_in_a_run_that_was_not_narrowed(self):
+        env = dict(os.environ, FAKE="{}", FAKE_LOG=str(self.folder / "log"))
+        argv = [sys.executable, "run", "--us", "./fake-tidewire", "--peers", "go", "--hold", "0", "--timeout", "2", "--ttl", "1"]
+        subprocess.run([*argv, "--json", "out.json"], cwd=self.folder, env=env, capture_output=True, text=True, timeout=120)
+        result = json.loads((self.folder / "out.json").read_text())
+        self.assertEqual(len(result["cells"]), 16)
+        kinds = {cell["scenario"].split()[0] for cell in result["circuits"]}
+        self.assertEqual(kinds, {"circuit", "limits", "refused", "renewal", "restart", "autonat"})
+
+    def test_no_keep_going_begins_no_circuits_after_a_failure(self):
+        done, cells = self.everything("--no-keep-going", us={"dial": "refuses"})
+        self.assertEqual(len(cells), 1)
+        self.assertNotIn("circuits", json.loads((self.folder / "out.json").read_text()))
+
     def test_no_keep_going_stops_at_the_first_failure(self):
         done, cells = self.drive("--no-keep-going", us={"dial": "refuses"})
         self.assertEqual(len(cells), 1)
         self.assertEqual(done.returncode, 1)
 
     def test_an_unusable_command_line_ends_with_2(self):
-        for args in (["--peers", "perl"], ["--cells", "tls"], ["--timeout", "0"], ["--us", "nothing-there"]):
+        for args in (["--peers", "perl"], ["--cells", "tls"], ["--timeout", "0"], ["--us", "nothing-there"], ["--only", "tls"], ["--baseline"]):
             with self.subTest(args):
                 done, _ = self.drive(*args)
                 self.assertEqual(done.returncode, 2)

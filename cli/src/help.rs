@@ -83,17 +83,19 @@ usage: tidewire listen [--listen ADDRESS]... [options]
                           machine alone, on a port of the system's choice. For all of the machine's
                           addresses: /ip4/0.0.0.0/tcp/4001. At a relay: /ip4/../tcp/../p2p/RELAY/p2p-circuit
   --auto-relay RELAY...   hold a reservation at each of these relays, and be reached through them, as long
-                          as nobody says that we can be dialed
+                          as nobody says that we can be dialed. A RELAY is an address as for tidewire reserve
 ",
     serving!(),
     node!(),
     "  --json                  one JSON object a line on stdout; anything else goes to stderr
   -h, --help              this text
 
-With --json the first line is {\"listening\": \"<address>\", \"all\": [\"<address>\", ...]}. Each line after it has
-a field \"event\": connected, identified, unidentified, ping, stream, closed, failed, refused, streams_refused
-or announced, and of relays relay_held, relay_failed, relay_lost, circuit_refused and circuit_ended. If nobody
-reads them, further events are dropped.
+With --json the first line is {\"listening\": \"<address>\", \"all\": [\"<address>\", ...]}, but at a relay it comes
+when there is a reservation. All other lines have a field \"event\": connected, identified, unidentified, ping,
+stream, closed, failed, refused, streams_refused or announced; of relays relay_held, relay_failed, relay_lost,
+circuit_refused and circuit_ended; with --auto-relay also relay_candidate, relay_dropped, and, whenever that
+has changed, auto_relay: which relays are held, and what is waited for. If nobody reads them, further events
+are dropped.
 
 SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
 "
@@ -136,7 +138,7 @@ usage: tidewire relay [--listen ADDRESS]... [options]
   --data-limit BYTES      a circuit may carry so much each way, such as 65536 or 1GiB. 0: no limit.
                           Default: the configuration's host.relay.server.limit.data, 128KiB
   --duration SECONDS      a circuit may be open for so long. 0: no limit. Default: 120
-  --reservations N        reservations at one time. Default: 128
+  --reservations N        reservations at one time, 1 at least. Default: 128
   --ttl SECONDS           a reservation lasts so long if it is not renewed. Default: 3600
 ",
     serving!(),

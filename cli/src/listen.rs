@@ -6,6 +6,7 @@
 //! ```
 
 use crate::args::{self, Unusable, muxer_name, security_name};
+use crate::auto_relay;
 use crate::node::{Served, Setup, Signals};
 use crate::output::{Output, Style, millis, note, one_line, rate, size, span};
 use crate::probe;
@@ -14,7 +15,8 @@ use crate::relaying;
 use crate::serving::Service;
 use crate::watch::Told;
 use serde::Serialize;
-use tidewire_core::PeerId;
+use std::time::{Duration, Instant};
+use tidewire_core::{Multiaddr, PeerId};
 use tidewire_relay::autorelay::Candidate;
 
 /// A line of `--json`, after the first.
@@ -122,11 +124,23 @@ pub(crate) async fn run(args: args::Listen, output: &Output) -> Result<bool, Unu
 
 async fn serve(args: &args::Listen, setup: Setup, output: &Output) -> Result<(), String> {
     let mut signals = Signals::install()?;
+    let began = Instant::now();
     let signal = tokio::select! {
         result = start(args, setup, output) => {
-            let service = result?;
+            let (service, relays) = result?;
             service.announce(output, "dial");
-            let signal = signals.next().await;
+            relays.iter().for_each(|relay| auto_relay::candidate(output, relay));
+            output.release();
+            let explaining = async {
+                if !relays.is_empty() {
+                    auto_relay::explain(&service.node, began, output).await;
+                }
+                core::future::pending::<()>().await;
+            };
+            let signal = tokio::select! {
+                signal = signals.next() => signal,
+                () = explaining => "the end",
+            };
             goodbye(output, signal);
             service.close().await;
             return Ok(());
@@ -138,18 +152,30 @@ async fn serve(args: &args::Listen, setup: Setup, output: &Output) -> Result<(),
     Ok(())
 }
 
-async fn start(args: &args::Listen, mut setup: Setup, output: &Output) -> Result<Service, String> {
-    let mut relays = Vec::new();
+/// The node, and the relays that it is to hold reservations at.
+async fn start(args: &args::Listen, mut setup: Setup, output: &Output) -> Result<(Service, Vec<Candidate>), String> {
+    let mut relays: Vec<Candidate> = Vec::new();
     for address in &args.relays {
-        let peer = probe::who(address, &setup).await?;
-        relays.push(Candidate { peer, addresses: vec![address.without_peer_id()] });
+        let (peer, address) = (probe::who(address, &setup).await?, address.without_peer_id());
+        match relays.iter_mut().find(|known| known.peer == peer) {
+            Some(known) => known.addresses.push(address),
+            None => relays.push(Candidate { peer, addresses: vec![address] }),
+        }
     }
     if let Some(config) = &mut setup.config.host.relay.auto_relay {
-        config.relays = config.relays.max(u32::try_from(relays.len()).unwrap_or(u32::MAX));
-        (config.static_relays, config.discover) = (relays, false);
+        // Each of them: nobody is asked for others.
+        config.relays = u32::try_from(relays.len()).unwrap_or(u32::MAX);
+        (config.static_relays, config.discover) = (relays.clone(), false);
+        // It is for those that are found.
+        config.boot_delay = Duration::ZERO;
+    }
+    // That it listens is told first; unless it takes a relay to do so, which may be long in coming.
+    if !args.serving.addresses.iter().any(Multiaddr::is_relayed) {
+        output.hold();
     }
     let shown = output.clone();
-    Service::start(&args.serving, setup, output, move |told| show(&shown, told)).await
+    let service = Service::start(&args.serving, setup, output, move |told| show(&shown, told)).await?;
+    Ok((service, relays))
 }
 
 fn goodbye(output: &Output, signal: &str) {
@@ -220,6 +246,7 @@ fn for_programs(output: &Output, told: &Told<'_>) {
         }),
         Told::Relay(event) => relaying::server_object(output, event),
         Told::RelayClient(event) => relaying::client_object(output, event),
+        Told::AutoRelay(event) => auto_relay::object(output, event),
         Told::Announced { addresses } => {
             let addresses = addresses.iter().map(ToString::to_string).collect();
             output.event_object(&Event::Announced { addresses });
@@ -280,6 +307,7 @@ pub(crate) fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
         }
         Told::Relay(event) => relaying::server_line(output, event)?,
         Told::RelayClient(event) => relaying::client_line(output, event)?,
+        Told::AutoRelay(event) => auto_relay::line(output, event)?,
         Told::Announced { addresses } => {
             let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             output.paint(Style::Dim, &format!("others are told: {}", all.join(", ")))

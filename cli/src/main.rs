@@ -9,7 +9,7 @@
 //! | `protocols` | ping and echo, both sides |
 //! | `serving` | what all commands have around their node that others come to |
 //! | `listen`, `dial`, `relay`, `reserve`, `autonat`, `ping`, `demo`, `id`, `peers` | the commands |
-//! | `relaying`, `screen` | what is told of relays; what `relay` shows on a terminal |
+//! | `relaying`, `auto_relay`, `screen` | what is told of relays; how they are chosen; what `relay` shows on a terminal |
 //! | `record`, `replay`, `trace` | recordings: written, run again, drawn |
 //! | `control`, `metrics` | what a running node tells others on this machine |
 //! | `output` | lines for people, objects for programs |
@@ -17,6 +17,7 @@
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)] // a program: std is all there
 
 mod args;
+mod auto_relay;
 mod autonat;
 mod control;
 mod delay;

@@ -34,6 +34,8 @@ pub(crate) struct Output {
 struct Shared {
     /// `None` once it is finished.
     lines: Mutex<Option<mpsc::SyncSender<String>>>,
+    /// Events that are kept back, while they are.
+    held: Mutex<Option<Vec<String>>>,
     written: Mutex<mpsc::Receiver<()>>,
     dropped: AtomicU64,
 }
@@ -60,8 +62,12 @@ impl Output {
             }
             let _ = done.send(());
         });
-        let shared =
-            Shared { lines: Mutex::new(Some(lines)), written: Mutex::new(written), dropped: AtomicU64::new(0) };
+        let shared = Shared {
+            lines: Mutex::new(Some(lines)),
+            held: Mutex::new(None),
+            written: Mutex::new(written),
+            dropped: AtomicU64::new(0),
+        };
         Output { json, colour: !json && wants_colour(&std::io::stdout()), shared: Arc::new(shared) }
     }
 
@@ -92,11 +98,31 @@ impl Output {
         self.line(encode(object));
     }
 
+    /// Keeps events back until [`Output::release`], so that another line can be the first.
+    pub(crate) fn hold(&self) {
+        lock(&self.shared.held).get_or_insert_default();
+    }
+
+    /// What was kept back, and from here on all.
+    pub(crate) fn release(&self) {
+        let mut held = lock(&self.shared.held);
+        held.take().into_iter().flatten().for_each(|line| self.try_line(line));
+    }
+
     /// A line that may get lost if nobody reads.
     pub(crate) fn event(&self, line: impl Into<String>) {
+        let mut held = lock(&self.shared.held);
+        match held.as_mut() {
+            Some(lines) if lines.len() < MAX_LINES => lines.push(line.into()),
+            Some(_) => drop(self.shared.dropped.fetch_add(1, Ordering::Relaxed)),
+            None => self.try_line(line.into()),
+        }
+    }
+
+    fn try_line(&self, line: String) {
         let sender = lock(&self.shared.lines).clone();
         if let Some(sender) = sender
-            && let Err(mpsc::TrySendError::Full(_)) = sender.try_send(line.into() + "\n")
+            && let Err(mpsc::TrySendError::Full(_)) = sender.try_send(line + "\n")
         {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -124,6 +150,7 @@ impl Output {
 
     /// Waits until all is written, for a moment at most.
     pub(crate) fn finish(&self) {
+        self.release();
         drop(lock(&self.shared.lines).take());
         let _ = lock(&self.shared.written).recv_timeout(FLUSH);
         let dropped = self.shared.dropped.load(Ordering::Relaxed);
@@ -176,12 +203,13 @@ pub(crate) fn rate(bytes: u64, duration: Duration) -> String {
     }
 }
 
-/// For people: `0.21 ms`, `4.2 s`.
+/// For people: `0.21 ms`, `4.2 s`, `3600 s`.
 pub(crate) fn span(duration: Duration) -> String {
     let ms = millis(duration);
     match ms {
         ..10.0 => format!("{ms:.2} ms"),
         ..1000.0 => format!("{ms:.0} ms"),
+        100_000.0.. => format!("{:.0} s", ms / 1000.0),
         _ => format!("{:.1} s", ms / 1000.0),
     }
 }

@@ -29,6 +29,7 @@ enum Event {
         to: Option<String>,
         status: String,
         reason: String,
+        count: u64,
     },
     CircuitOpened {
         circuit: u64,
@@ -64,8 +65,12 @@ enum Event {
         relay: String,
         from: String,
         reason: String,
+        count: u64,
     },
     CircuitEnded {
+        /// The connection that was made of it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connection: Option<u64>,
         relay: String,
         peer: String,
         reason: String,
@@ -103,14 +108,14 @@ pub(crate) fn server_object(output: &Output, event: &server::Event) {
         E::ReservationEnded { peer, why } => {
             Event::ReservationEnded { peer: peer.to_string(), reason: why.to_string() }
         }
-        E::Refused { peer, asked, why } => {
+        E::Refused { peer, asked, why, count, .. } => {
             let (word, to) = match asked {
                 Asked::Reserve => ("reservation", None),
                 Asked::Connect { destination } => ("circuit", Some(destination.to_string())),
             };
             let status = why.status(*asked).to_string();
             let reason = one_line(&why.to_string());
-            Event::RelayRefused { peer: peer.to_string(), asked: word, to, status, reason }
+            Event::RelayRefused { peer: peer.to_string(), asked: word, to, status, reason, count: *count }
         }
         E::CircuitOpened { circuit, source, destination } => {
             Event::CircuitOpened { circuit: circuit.0, from: source.to_string(), to: destination.to_string() }
@@ -138,15 +143,16 @@ pub(crate) fn server_line(output: &Output, event: &server::Event) -> Option<Stri
             format!("{} {verb}", short(output, *peer))
         }
         E::ReservationEnded { peer, why } => format!("{} has no reservation any more: {why}", short(output, *peer)),
-        E::Refused { peer, asked, why } => format!(
-            "{} {} gets no {}: {}",
+        E::Refused { peer, asked, why, count, .. } => format!(
+            "{} {} gets no {}: {}{}",
             output.paint(Style::Yellow, "refused:"),
             short(output, *peer),
             match asked {
                 Asked::Reserve => "reservation".to_owned(),
                 Asked::Connect { destination } => format!("circuit to {}", short(output, *destination)),
             },
-            one_line(&why.to_string())
+            one_line(&why.to_string()),
+            times(*count)
         ),
         E::CircuitOpened { circuit, source, destination } => {
             format!("circuit {circuit}: {}", ends(source, destination))
@@ -178,13 +184,17 @@ pub(crate) fn client_object(output: &Output, event: &client::Event) {
             Event::RelayFailed { relay: relay.to_string(), error: refusal(why), retry_seconds: seconds(retry) }
         }
         E::Failed { relay, why, retry } => {
-            Event::RelayFailed { relay: relay.to_string(), error: one_line(why), retry_seconds: seconds(retry) }
+            Event::RelayFailed { relay: relay.to_string(), error: one_line(why), retry_seconds: seconds(&Some(*retry)) }
         }
         E::Lost { relay, why } => Event::RelayLost { relay: relay.to_string(), reason: why.to_string() },
-        E::CircuitRefused { relay, source, why } => {
-            Event::CircuitRefused { relay: relay.to_string(), from: source.to_string(), reason: why.to_string() }
-        }
-        E::CircuitEnded { relay, peer, why, lasted, .. } => Event::CircuitEnded {
+        E::CircuitRefused { relay, source, why, count, .. } => Event::CircuitRefused {
+            relay: relay.to_string(),
+            from: source.to_string(),
+            reason: why.to_string(),
+            count: *count,
+        },
+        E::CircuitEnded { connection, relay, peer, why, lasted, .. } => Event::CircuitEnded {
+            connection: connection.map(|connection| connection.0),
             relay: relay.to_string(),
             peer: peer.to_string(),
             reason: why.to_string(),
@@ -217,16 +227,17 @@ pub(crate) fn client_line(output: &Output, event: &client::Event) -> Option<Stri
             output.paint(Style::Yellow, "failed:"),
             short(output, *relay),
             one_line(why),
-            again(retry)
+            again(&Some(*retry))
         ),
         E::Lost { relay, why } => {
             format!("{} the reservation at {}: {why}", output.paint(Style::Yellow, "lost:"), short(output, *relay))
         }
-        E::CircuitRefused { relay, source, why } => format!(
-            "{} the circuit of {} through {}: {why}",
+        E::CircuitRefused { relay, source, why, count, .. } => format!(
+            "{} the circuit of {} through {}: {why}{}",
             output.paint(Style::Yellow, "refused:"),
             short(output, *source),
-            short(output, *relay)
+            short(output, *relay),
+            times(*count)
         ),
         E::CircuitEnded { relay, peer, why, lasted, .. } => format!(
             "the circuit with {} through {} is over after {}: {why}",
@@ -236,4 +247,9 @@ pub(crate) fn client_line(output: &Output, event: &client::Event) -> Option<Stri
         ),
         _ => return None,
     })
+}
+
+/// How many are told of at once, where it is more than one.
+fn times(count: u64) -> String {
+    if count > 1 { format!(" (the last of {count})") } else { String::new() }
 }

@@ -8,7 +8,7 @@
 use crate::args::{self, Unusable};
 use crate::listen::{short, show};
 use crate::node::{Setup, Signals};
-use crate::output::{Output, Style, note, one_line, span};
+use crate::output::{Output, Style, note, span};
 use crate::probe;
 use crate::relaying;
 use crate::serving::Service;
@@ -140,7 +140,6 @@ fn told(event: &E, holding: &Holding<'_>) -> Result<(), String> {
                 output.line(line);
             }
         }
-        E::Failed { why, retry: None, .. } => return Err(one_line(why)),
         event if output.json => relaying::client_object(output, event),
         event => relaying::client_line(output, event).into_iter().for_each(|line| output.line(line)),
     }

@@ -12,17 +12,13 @@ use std::time::{Duration, Instant};
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::DialOptions;
 use tidewire_core::{Multiaddr, PeerId, Seed};
-use tidewire_relay::client::{self as relay, CircuitEnd};
 use tidewire_tokio::{ConnectionId, Event, Events, MuxerKind, Node, Notice, Selection, Stream};
 use tokio::time::timeout;
 
 /// How long who the peer is may be waited for behind everything else.
 const IDENTIFY: Duration = Duration::from_secs(5);
-/// How long the end of a circuit may be behind what broke because of it.
-const CIRCUIT_END: Duration = Duration::from_millis(500);
-/// The same if its connection is over: what is left to be sent has its time (the node's `close_timeout`, 2 s). A go-libp2p relay
-/// closes at its limit in bytes, and takes none of it.
-const CIRCUIT_CLOSED: Duration = Duration::from_secs(3);
+/// How long the end of a connection may be behind what broke because of it.
+const CONNECTION_END: Duration = Duration::from_millis(500);
 /// Behind the upgrade's own limit, whose error knows more than that it took too long.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -43,8 +39,8 @@ pub(crate) struct Session {
     pushes: u32,
     /// A relay is on the way.
     relayed: bool,
-    /// How the circuit ended.
-    circuit: Option<CircuitEnd>,
+    /// Why the connection ended, if it did.
+    over: Option<String>,
 }
 
 impl Session {
@@ -90,7 +86,7 @@ impl Session {
             identified: None,
             pushes: 0,
             relayed: address.is_relayed(),
-            circuit: None,
+            over: None,
         })
     }
 
@@ -109,22 +105,22 @@ impl Session {
         self.node.host(|host| host.manager().connections_of(&self.peer).any(|connection| !connection.relayed))
     }
 
-    /// Why something failed: with the words of how the circuit ended, where that is the reason.
+    /// Why something failed: with the words of how the connection ended, where that is a circuit. Those of the relay's limits are
+    /// among them.
     pub(crate) async fn why(&mut self, error: String) -> String {
         if !self.relayed {
             return error;
         }
-        let patience = if self.is_there() { CIRCUIT_END } else { CIRCUIT_CLOSED };
         let over = async {
-            while self.circuit.is_none() {
+            while self.over.is_none() {
                 let Some(notice) = self.events.next().await else { break };
                 self.note(notice);
             }
         };
         // One that goes on was not the reason.
-        let _ = timeout(patience, over).await;
-        match self.circuit {
-            Some(end) => format!("{error}; the circuit is over: {end}"),
+        let _ = timeout(CONNECTION_END, over).await;
+        match &self.over {
+            Some(why) => format!("{error}; the circuit was {why}"),
             None => error,
         }
     }
@@ -192,13 +188,12 @@ impl Session {
                 self.identified = Some(Ok(Identity::of(&identity)));
             }
             Event::IdentifyFailed { why, .. } => self.identified = Some(Err(why.to_string())),
-            Event::RelayClient(relay::Event::CircuitEnded { peer, why, .. }) if peer == self.peer => {
-                self.circuit = Some(why);
-            }
             Event::Manager(connmgr::Event::ConnectionClosed { connection, by, reason, .. })
                 if connection == self.connection =>
             {
-                return Some(format!("closed by {by}: {reason}"));
+                let why = format!("closed by {by}: {reason}");
+                self.over = Some(why.clone());
+                return Some(why);
             }
             _ => {}
         }

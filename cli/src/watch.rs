@@ -17,7 +17,7 @@ use tidewire_host::StreamId;
 use tidewire_host::identify::{IDENTIFY, Identity, PUSH};
 use tidewire_host::link::Report;
 use tidewire_multistream::Protocol;
-use tidewire_relay::{client, server};
+use tidewire_relay::{autorelay, client, server};
 use tidewire_tokio::{Event, MuxerKind, Observed, Observer, Progress};
 use tidewire_upgrade::pipeline::Stage;
 
@@ -81,6 +81,7 @@ pub(crate) enum Told<'a> {
     Relay(&'a server::Event),
     /// Of relays that serve us.
     RelayClient(&'a client::Event),
+    AutoRelay(&'a autorelay::Event),
     Announced {
         addresses: &'a [Multiaddr],
     },
@@ -186,6 +187,7 @@ impl Observer for Watcher {
             }
             Event::Relay(event) => (self.show)(&Told::Relay(event)),
             Event::RelayClient(event) => (self.show)(&Told::RelayClient(event)),
+            Event::AutoRelay(event) => (self.show)(&Told::AutoRelay(event)),
             Event::Announced { addresses } => (self.show)(&Told::Announced { addresses }),
             _ => {}
         }

@@ -14,6 +14,7 @@ use common::{Folder, run, stderr, stdout};
 
 const ADDRESS: &str = "/ip4/127.0.0.1/tcp/1";
 const CIRCUIT: &str = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWETJFK6QvpZyZe6xT47VCyau57ucKL36dCCovkzLjNuSY/p2p-circuit/p2p/12D3KooWDx8jkVVkCth4uAika5fCkRMo2shX8kDidtwoayFu4hkd";
+const TO_ITSELF: &str = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWETJFK6QvpZyZe6xT47VCyau57ucKL36dCCovkzLjNuSY/p2p-circuit/p2p/12D3KooWETJFK6QvpZyZe6xT47VCyau57ucKL36dCCovkzLjNuSY";
 
 fn refused(words: &[&str]) -> String {
     let output = run(words);
@@ -70,10 +71,16 @@ fn each_unusable_command_line_gets_one_clear_line() {
         (&["dial-circuit"], "expected an address, such as /ip4/127.0.0.1/tcp/4001/p2p/12D3KooW.../p2p-circuit/p2p/"),
         (&["dial-circuit", ADDRESS], "no relay is on the way"),
         (&["dial-circuit", "/ip4/127.0.0.1/tcp/1/p2p-circuit"], "which relay?"),
+        (
+            &["dial-circuit", "/p2p-circuit/p2p/12D3KooWETJFK6QvpZyZe6xT47VCyau57ucKL36dCCovkzLjNuSY"],
+            "where is the relay?",
+        ),
+        (&["dial-circuit", TO_ITSELF], "the relay and the peer are one"),
         (&["dial-circuit", CIRCUIT, CIRCUIT], "dial-circuit takes one"),
         (&["relay", ADDRESS], "come behind --listen"),
         (&["relay", "--ttl", "0"], "--ttl: expected 1 second"),
         (&["relay", "--data-limit", "much"], "--data-limit: expected bytes"),
+        (&["relay", "--reservations", "0"], "--reservations: expected 1 at least"),
         (&["relay", "--reservations", "x"], "--reservations: expected a whole number"),
         (&["reserve"], "expected an address"),
         (&["reserve", ADDRESS, ADDRESS], "reserve takes one"),

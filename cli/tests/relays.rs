@@ -198,6 +198,93 @@ fn a_listener_is_reached_through_the_relays_it_was_told() {
     }
 }
 
+/// The first lines of `listen --json`, to the one that is wanted.
+fn lines_until(words: &[&str], last: impl Fn(&Value) -> bool) -> Vec<Value> {
+    use std::io::{BufRead, BufReader};
+    let mut child = tidewire(&[&["listen", "--json"], words].concat()).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        lines.push(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        if lines.last().is_some_and(&last) {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lines
+}
+
+#[test]
+fn auto_relay_tells_whom_it_tries_what_it_holds_what_it_waits_for_and_what_is_announced() {
+    let relay = relay(&[]);
+    let lost = format!("/ip4/127.0.0.1/tcp/1/p2p/{STRANGER}");
+    let complete = |line: &Value| line["event"] == "announced" && line["addresses"].to_string().contains("p2p-circuit");
+    // The same one twice is one.
+    let lines = lines_until(&["--auto-relay", &relay.address, &relay.address, &lost], complete);
+    assert!(lines[0]["listening"].is_string(), "{}", lines[0]);
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).cloned().collect::<Vec<Value>>();
+    let tried = of("relay_candidate");
+    assert_eq!(tried.len(), 2, "{tried:?}");
+    assert_eq!((&tried[0]["relay"], &tried[1]["relay"]), (&relay.peer().into(), &STRANGER.into()));
+    let dropped = &of("relay_dropped")[0];
+    assert_eq!((&dropped["relay"], &dropped["reason"]), (&STRANGER.into(), &"there is no connection to it".into()));
+    assert!(dropped["retry_seconds"].as_f64() > Some(1.0), "{dropped}");
+    assert_eq!(of("relay_held")[0]["relay"], relay.peer());
+    let told = of("auto_relay");
+    assert_eq!((&told[0]["held"], &told[0]["wanted"]), (&Value::Array(vec![]), &2.into()), "{}", told[0]);
+    let now = told.last().unwrap();
+    assert_eq!((&now["held"], &now["reachability"]), (&vec![relay.peer()].into(), &"unknown".into()), "{now}");
+    assert_eq!(now["waiting"], "backoff", "{now}");
+    let explanation = now["explanation"].as_str().unwrap();
+    assert!(
+        explanation.starts_with("1 of 2 relays held") && explanation.contains("until a candidate that failed"),
+        "{now}"
+    );
+}
+
+#[test]
+fn auto_relay_tells_why_a_relay_was_lost_and_that_it_is_none() {
+    let mut first = relay(&[]);
+    let listener = Listening::start(&["--auto-relay", &first.address]);
+    let complete = listener.line("complete", |line| line["waiting"] == "complete");
+    assert_eq!(complete["held"][0], first.peer());
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    assert_eq!(listener.event("relay_lost")["relay"], first.peer());
+    assert_eq!(listener.event("relay_dropped")["reason"], "its reservation is lost");
+    let waits = listener.event("auto_relay");
+    assert_eq!((&waits["held"], &waits["waiting"]), (&Value::Array(vec![]), &"backoff".into()), "{waits}");
+
+    let no_relay = Listening::start(&[]);
+    let listener = Listening::start(&["--auto-relay", &no_relay.address]);
+    assert_eq!(listener.event("relay_dropped")["reason"], "it does not speak the hop protocol");
+}
+
+#[cfg(unix)]
+#[test]
+fn auto_relay_speaks_to_people_too() {
+    let relay = relay(&[]);
+    let lost = format!("/ip4/127.0.0.1/tcp/1/p2p/{STRANGER}");
+    let mut child = tidewire(&["listen", "--auto-relay", &relay.address, &lost]).spawn().unwrap();
+    relay.event("reservation");
+    std::thread::sleep(Duration::from_secs(1));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(said.starts_with("listening on /ip4/"), "{said}");
+    for words in [
+        "a relay to try: ..",
+        "as a relay: there is no connection to it; left alone for",
+        "a reservation at ..",
+        "auto relay: 1 of 2 relays held",
+        "others are told: /ip4/",
+    ] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+}
+
 #[test]
 fn to_listen_at_a_relay_is_to_have_a_reservation() {
     let relay = relay(&[]);

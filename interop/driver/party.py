@@ -24,7 +24,7 @@ CELLS = {
     "plaintext+yamux": ("plaintext", "yamux", False),
     "psk+noise+yamux": ("noise", "yamux", True),
 }
-# The parts that a party can play in a cell of `relay`.
+# The parts that a party can play in a circuit.
 ROLES = ["relay", "listener", "dialer", "server", "client"]
 INSTALL_TIMEOUT = 20 * 60
 
@@ -35,7 +35,7 @@ class Party:
     def __init__(self, name, program, folder=None):
         self.name, self.program, self.folder = name, program, folder
         self.identity = None
-        self.problem = None
+        self.problem, self.installed = None, False
         self.pause = 0.0
         self.title, self.version, self.notes, self.cells, self.limits, self.defects = name, None, [], {}, {}, []
         if folder:
@@ -90,8 +90,9 @@ class Party:
         return None
 
     def install(self):
-        if not self.folder or self.problem:
+        if not self.folder or self.problem or self.installed:
             return
+        self.installed = True
         began = time.monotonic()
         progress(f"{self.name}: install")
         try:

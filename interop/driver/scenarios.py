@@ -1,4 +1,4 @@
-"""What `relay` tries: the matrix of circuits, limits, renewal, restart, refusals, AutoNAT."""
+"""What is tried with circuits: relay x listener x dialer, limits, renewal, restart, refusals; and AutoNAT."""
 
 import fnmatch
 import time

@@ -129,9 +129,6 @@ func askAutonat(o options, address string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := alone(ctx, h, server.ID); err != nil {
-		return nil, err
-	}
 	first := askV1(ctx, h, server.ID, asked)
 	return map[string]any{"ok": true, "peer": server.ID.String(), "v1": first, "v2": second}, nil
 }
@@ -146,19 +143,6 @@ func identified(ctx context.Context, h host.Host, id peer.ID) error {
 		case <-ids.IDService().IdentifyWait(conn):
 		case <-ctx.Done():
 			return fmt.Errorf("identify: %w", ctx.Err())
-		}
-	}
-	return nil
-}
-
-// alone waits until a dial-back's connection is gone. The server may have made it under its own identity, and a new stream would
-// take it as well as the other one.
-func alone(ctx context.Context, h host.Host, id peer.ID) error {
-	for len(h.Network().ConnsToPeer(id)) > 1 {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("the dial-back's connection stays: %w", ctx.Err())
 		}
 	}
 	return nil

@@ -53,6 +53,13 @@
 //! belong to a pool of the [`Node`]: an idle connection holds none. Where a remote does not read, writes wait: at most the
 //! multiplexer's `max_tx` twice over is held for it.
 //!
+//! A circuit costs one thread: at the relay, where it carries bytes from one stream to the other, and at each of its two ends, where
+//! it is a connection without a socket. So caps on circuits are caps on threads. At a relay that is
+//! `host.relay.server.circuits` ([`ServerConfig::circuits`](tidewire_relay::server::ServerConfig::circuits), 1024), at the ends
+//! `host.relay.client.circuits_out` and `circuits_in`
+//! ([`ClientConfig`](tidewire_relay::client::ClientConfig::circuits_out), 256 each). Where the system gives no thread, the circuit
+//! ends, and both sides are told. For a relay with many circuits take `tidewire-tokio`, where each is a task, or `tidewire-mio`.
+//!
 //! # Ports
 //! Dials leave from the port on which the node listens, where that can be ([`Config::reuse_port`]): so that others see us at an
 //! address at which we can be reached. Listeners and dials therefore set `SO_REUSEADDR` and `SO_REUSEPORT` (Unix): a second

@@ -36,6 +36,11 @@ pub(super) fn address(what: &str, text: &str, purpose: Purpose) -> Result<Multia
     if relay.is_relayed() {
         return fail(format!("{what}: {whole}: a circuit inside a circuit is not possible"));
     }
+    if relay.is_empty() {
+        return fail(format!(
+            "{what}: {whole}: where is the relay? expected /ip4/../tcp/PORT/p2p/RELAY before /p2p-circuit"
+        ));
+    }
     tcp(what, &relay, Purpose::Dial)?;
     let named = relay.peer_id().is_some();
     match purpose {
@@ -49,6 +54,9 @@ pub(super) fn address(what: &str, text: &str, purpose: Purpose) -> Result<Multia
         }
         Purpose::Circuit if behind.peer_id().is_none() || behind.iter().count() != 1 => {
             fail(format!("{what}: {whole}: whom to reach? expected /p2p/PEER behind /p2p-circuit"))
+        }
+        Purpose::Circuit if behind.peer_id() == relay.peer_id() => {
+            fail(format!("{what}: {whole}: the relay and the peer are one; tidewire dial goes there without a circuit"))
         }
         Purpose::Relay => Ok(relay),
         Purpose::Listen | Purpose::Circuit => Ok(whole),

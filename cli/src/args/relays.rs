@@ -68,7 +68,13 @@ pub(super) fn relay(parser: &mut Parser) -> Result<Command, Unusable> {
             Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::RELAY)),
             Word::Option(o) if o == "--data-limit" => relay.data_limit = Some(bytes(parser, "--data-limit")?),
             Word::Option(o) if o == "--duration" => relay.duration = Some(seconds(parser, "--duration")?),
-            Word::Option(o) if o == "--reservations" => relay.reservations = Some(number(parser, "--reservations")?),
+            Word::Option(o) if o == "--reservations" => {
+                let room = number(parser, "--reservations")?;
+                if room == 0 {
+                    return fail("--reservations: expected 1 at least");
+                }
+                relay.reservations = Some(room);
+            }
             Word::Option(o) if o == "--ttl" => {
                 let ttl = seconds(parser, "--ttl")?;
                 if ttl < Duration::from_secs(1) {

@@ -61,6 +61,9 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         max_stream_window:
             "Largest receive window of a yamux stream, where that of upgrade.muxer.yamux is not smaller: a quarter of \
             limits.memory_per_connection, as it is by default. Default 4 MiB.",
+        circuit_window:
+            "Largest receive window of a yamux stream that is a circuit; 256 KiB at least. It bounds the rate too: one \
+            window in a round trip. Default 256 KiB.",
         muxer_keep_alive:
             "Whether yamux too pings when nothing comes, as upgrade.muxer.yamux says. Default false: the connection \
             manager pings.",
@@ -121,6 +124,7 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         max_stream_window:
             "Largest receive window of a stream, in bytes. Windows begin with 256 KiB and grow to this while the \
             application keeps up; no more than 256 KiB here turns growing off. Default 16 MiB, as go-yamux.",
+        max_narrow_window: "The same for circuits; link.circuit_window goes before it. Default 256 KiB.",
         max_connection_window:
             "Receive windows of all streams together, in bytes: what the remote can make us keep if nobody reads. A \
             new stream takes 256 KiB of it, and is refused where that is not left. Default 256 MiB.",

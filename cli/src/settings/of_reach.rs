@@ -6,6 +6,9 @@ use super::{Entry, Section, Value, rate, section};
 pub(super) fn sections(all: &mut Vec<Section>) {
     section!(all, "host.relay", "Relays and reachability.", |c| c.host.relay, {
         max_probes: "Dials for AutoNAT servers at once. Default 32.",
+        goodbye:
+            "How long a shutdown waits for the last words of connections through relays, before it closes those to the \
+            relays. Default 1 s.",
     });
     section!(all, "host.relay.auto_relay", "How the relays of tidewire listen --auto-relay are held; without the option none is.",
         |c| Some(c.host.relay.auto_relay), {

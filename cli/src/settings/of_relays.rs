@@ -28,7 +28,9 @@ pub(super) fn sections(all: &mut Vec<Section>) {
         assumed_ttl:
             "How long a reservation is taken to last if its end is over by our clock: it was given just now, so one \
             of the two clocks is wrong. Default 5 min.",
-        max_ttl: "How long it lasts at most, whatever the relay says. Default 2 h.",
+        max_ttl:
+            "How long it lasts at most, whatever the relay says; one that is said to last longer by more than an eighth \
+            is taken to last for assumed_ttl. Default 2 h.",
         first_delay:
             "Delay before the first new try after a failure of transport; doubles with each. Up to a quarter is \
             added to every one. Default 1 s.",
@@ -94,8 +96,11 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "Connections that may be known. Default 4,194,304, the most that the connection manager allows by its \
             own formula.",
         memory:
-            "Heap bytes at which no new reservation and no new circuit is given, the book of connections not \
-            counted. Default 64 MiB.",
+            "Bytes at which no new reservation is given, and beyond which no new circuit is: the tables, and \
+            circuit_memory for each circuit, or what its limit lets through if that is less. Default 320 MiB.",
+        circuit_memory:
+            "Bytes that one circuit may hold, both directions together; at least what link.circuit_window makes of it. \
+            Default 640 KiB.",
         max_unpolled:
             "Actions that may wait to be polled before a further input is misuse, and time stands still. Default \
             65,536.",

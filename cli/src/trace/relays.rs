@@ -151,7 +151,7 @@ pub(super) fn of_server(event: &server::Event) -> Words {
             about(peer, format!("{} {verb}", short(peer)), format!("until {} s since 1970", expire.as_secs()))
         }
         E::ReservationEnded { peer, why } => about(peer, format!("{}: no reservation", short(peer)), why.to_string()),
-        E::Refused { peer, asked: what, why } => {
+        E::Refused { peer, asked: what, why, .. } => {
             about(peer, format!("{} gets none", short(peer)), format!("{}: {why}", asked(what)))
         }
         E::CircuitOpened { circuit, source, destination } => {
@@ -209,10 +209,10 @@ pub(super) fn of_client(event: &client::Event) -> Words {
             about(relay, format!("{} refuses", short(relay)), format!("{why}{}", again(retry)))
         }
         E::Failed { relay, why, retry } => {
-            about(relay, format!("{} is no relay for us", short(relay)), format!("{why}{}", again(retry)))
+            about(relay, format!("{} is no relay for us", short(relay)), format!("{why}{}", again(&Some(*retry))))
         }
         E::Lost { relay, why } => about(relay, format!("{} lost", short(relay)), why.to_string()),
-        E::CircuitRefused { relay, source, why } => {
+        E::CircuitRefused { relay, source, why, .. } => {
             about(source, format!("circuit of {} refused", short(source)), format!("{why}, through {}", short(relay)))
         }
         E::CircuitEnded { relay, peer, why, lasted, .. } => about(
