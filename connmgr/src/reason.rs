@@ -50,6 +50,8 @@ pub enum CloseReason {
     },
     /// It made us keep more than a cap of memory allows, and of those whom this cap is for it held the most.
     Limit(LimitExceeded),
+    /// It was only to find out whether the peer can be reached, and that is known.
+    Probed,
     /// We are shutting down.
     Shutdown,
     /// It ended without us; what the caller reported.
@@ -75,6 +77,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Idle { idle } => write!(f, "it carried nothing for {idle:?}"),
             CloseReason::Denied { why } => write!(f, "it is forbidden: {why}"),
             CloseReason::Limit(limit) => write!(f, "what was sent on it and not read took too much: {limit}"),
+            CloseReason::Probed => f.write_str("it was only to find out whether the peer can be reached"),
             CloseReason::Shutdown => f.write_str("we are shutting down"),
             CloseReason::Reported { why } => f.write_str(why),
         }

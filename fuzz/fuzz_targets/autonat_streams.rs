@@ -40,7 +40,7 @@ fn addresses() -> Vec<Multiaddr> {
 }
 
 fn run(input: &Input<'_>, pieces: &[&[u8]]) -> Seen {
-    let context = Context { local: PEERS[0], remote: PEERS[1] };
+    let context = Context { local: PEERS[0], remote: PEERS[1], relayed: false };
     let (config, mut now) = (Config::default(), Time::ZERO);
     let (mut rx, mut tx, mut seen) = (BytesMut::new(), BytesMut::new(), Seen::default());
     let service =

@@ -52,15 +52,15 @@ impl World {
         router.add(Protocol::from_static("/echo/1.0.0"), Matcher::Exact, RouteId::new(7)).unwrap();
         let routes = Routes::new(&router, &Service::ALL, &config.connection);
         let key = |n: u8| Keypair::from_seed(&Seed::new([n; 32]));
-        let ours = Upgrader::new(&key(1), &Seed::new([11; 32]), config.clone()).unwrap();
+        let shared = LinkShared::new(&key(1), &Seed::new([12; 32]), config.clone(), LinkConfig::default()).unwrap();
         for service in Service::ALL {
             router.add(Protocol::from_static(service.name()), Matcher::Exact, RouteId::new(8)).unwrap();
         }
         config.connection.router = Some(Arc::new(router));
         let theirs = Upgrader::new(&key(2), &Seed::new([21; 32]), config).unwrap();
-        let shared = LinkShared::new(ours, key(1), Seed::new([12; 32]), LinkConfig::default());
         let setup = LinkSetup {
             connection: ConnectionId(1),
+            dial: None,
             plan: Plan::Respond,
             expected: None,
             remote: "/ip4/192.0.2.2/tcp/4001".parse().unwrap(),

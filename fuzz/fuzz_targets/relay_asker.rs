@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn heard(ask: &Ask, bytes: &[u8], piece: usize) -> Outcome {
-    let context = Context { local: PEERS[1], remote: PEERS[0] };
+    let context = Context { local: PEERS[1], remote: PEERS[0], relayed: false };
     let (mut rx, mut tx) = (BytesMut::new(), BytesMut::new());
     let mut asker = Asker::new(ask, &context, &Config::default(), Time::ZERO, &mut tx);
     tx.clear();

@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// What was asked, what we said, and what is left.
 fn heard(service: Service, bytes: &[u8], piece: usize) -> (Result<Option<Request>, RequestError>, Vec<u8>, Vec<u8>) {
-    let context = Context { local: KEYS[0].peer_id(), remote: KEYS[1].peer_id() };
+    let context = Context { local: KEYS[0].peer_id(), remote: KEYS[1].peer_id(), relayed: false };
     let (mut rx, mut tx) = (BytesMut::new(), BytesMut::new());
     let mut responder = Responder::new(service, &context, &Config::default(), Time::ZERO);
     let mut result = Ok(None);
@@ -96,7 +96,7 @@ fn asks(service: Service) -> Ask {
 
 /// What the other end makes of it: all of it is one answer.
 fn read(ask: &Ask, context: Context, said: &[u8]) -> Answer {
-    let there = Context { local: context.remote, remote: context.local };
+    let there = Context { local: context.remote, remote: context.local, relayed: false };
     let mut asker = Asker::new(ask, &there, &Config::default(), Time::ZERO, &mut BytesMut::new());
     let mut rx = BytesMut::from(said);
     let answer = asker.end(Time::ZERO, &mut rx, &mut BytesMut::new()).expect("we write what we read");

@@ -46,8 +46,8 @@ pub enum Action {
         /// Why.
         reason: RefuseReason,
     },
-    /// Dial this address; make a link of it, which initiates and expects this peer, and report `Dialed`; or report
-    /// `DialFailed`.
+    /// Dial this address; make a link of it, which initiates, expects this peer, and knows
+    /// [which dial](crate::link::LinkSetup::dial) it is, and report `Dialed`; or report `DialFailed`.
     Dial {
         /// The host's name for the attempt. The same one comes again, without `from`, if the remote dialed us at the same time
         /// and TCP made one connection of both, on which both ends initiate.
@@ -228,9 +228,11 @@ pub enum Event {
     },
     /// What is known of our being behind a NAT changed.
     NatStatus(NatStatus),
-    /// Of the relay that we are: reservations, circuits, refusals.
+    /// Of the relay that we are: reservations, circuits, refusals. Of those the first is told at once; those that follow on the same
+    /// connection within [`Config::refusals_interval`](crate::Config::refusals_interval) are told together, with their `count`.
     Relay(tidewire_relay::server::Event),
-    /// Of relays that serve us: reservations, circuits that ended or were refused.
+    /// Of relays that serve us: reservations, circuits that ended or were refused. Refusals of circuits are told together as those of
+    /// streams are.
     RelayClient(tidewire_relay::client::Event),
     /// Whether to accept a circuit, if `relay.client.ask_application` is set.
     /// [`RelayCommand::Accept`](crate::RelayCommand::Accept) answers it.

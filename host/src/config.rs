@@ -1,6 +1,7 @@
 //! How a host behaves: every number that may be turned.
 
 use crate::addresses;
+use crate::link::LinkConfig;
 use core::time::Duration;
 use smol_str::SmolStr;
 use tidewire_relay::autonat;
@@ -62,6 +63,18 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The same for links that are set up like this: [`Solo`](crate::solo::Solo) and the drivers call it. A circuit counts in the
+    /// relay's memory for no less than such links may hold for it.
+    #[must_use]
+    pub fn with_links(mut self, links: &LinkConfig) -> Config {
+        if let Some(server) = &mut self.relay.server {
+            server.circuit_memory = server.circuit_memory.max(links.circuit_memory());
+        }
+        self
+    }
+}
+
 /// Relays and reachability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
@@ -81,6 +94,9 @@ pub struct Relaying {
     pub autonat_v2_server: Option<autonat::v2::ServerConfig>,
     /// Dials for these servers at once. Default 32.
     pub max_probes: u32,
+    /// How long a shutdown waits for the last words of connections that are made of circuits, and for the other end to hear of
+    /// them, before it closes the connections to their relays. Default 1 s.
+    pub goodbye: Duration,
     /// We are a relay for others, under these limits. Default: no.
     pub server: Option<ServerConfig>,
 }
@@ -95,6 +111,7 @@ impl Default for Relaying {
             autonat_v1_server: None,
             autonat_v2_server: None,
             max_probes: 32,
+            goodbye: Duration::from_secs(1),
             server: None,
         }
     }

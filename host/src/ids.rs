@@ -4,6 +4,14 @@ use tidewire_core::id;
 
 pub use tidewire_connmgr::{By, ConnectionId, DialId, Direction, RequestId, StreamId};
 
+/// Dials from here on are only to find out whether somebody can be reached.
+pub(crate) const PROBES: u64 = 1 << 62;
+
+/// Whether a dial is only to find out whether somebody can be reached.
+pub(crate) const fn is_probe(dial: DialId) -> bool {
+    dial.0 >= PROBES
+}
+
 id!(
     /// A wish for a stream to a peer. The caller's number, never used for a second one: a link's late word about the first
     /// would be taken for a word about it.

@@ -142,7 +142,9 @@ pub enum Input {
     },
     /// What is known of our being behind a NAT.
     NatStatus(crate::addresses::NatStatus),
-    /// The addresses under which relays hold a reservation for us, all of them.
+    /// The addresses under which relays lead to us that this host doesn't hold a reservation with itself: all of them, in place of
+    /// those that were said before. They are announced beside those of its own reservations
+    /// ([`RelayCommand::Reserve`], listeners at relays, AutoRelay), which it knows.
     Relayed(Vec<Multiaddr>),
     /// A word about peers and connections.
     Manage(Command),
@@ -162,6 +164,12 @@ pub enum Input {
     /// The time on the wall clock, whenever that clock was set.
     WallClock(UnixTime),
     /// Close everything, dial and let in nothing more.
+    ///
+    /// As a relay we give circuits of others no time: they are reset at once, and reservations end. To let them go on for a while
+    /// say [`RelayCommand::Drain`] with a grace first, wait for
+    /// [`Drained`](tidewire_relay::server::Event::Drained), and then this: so does `tidewire relay`. Of connections that are made of
+    /// circuits the goodbye goes out before the connections to their relays are closed, for at most
+    /// [`goodbye`](crate::Relaying::goodbye).
     Shutdown,
 }
 

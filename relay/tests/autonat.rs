@@ -133,9 +133,9 @@ impl World {
     fn stream(&mut self, server: usize, ask: &Ask, (asking, answering): (PeerId, PeerId), what: What) {
         let mut there = BytesMut::new();
         let config = Config::default();
-        let context = Context { local: asking, remote: answering };
+        let context = Context { local: asking, remote: answering, relayed: false };
         let asker = Asker::new(ask, &context, &config, self.now, &mut there);
-        let context = Context { local: answering, remote: asking };
+        let context = Context { local: answering, remote: asking, relayed: false };
         let responder = Responder::new(ask.service(), &context, &config, self.now);
         self.streams.push(Stream { server, asker, responder, there, back: BytesMut::new(), what, over: false });
     }

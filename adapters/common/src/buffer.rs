@@ -15,13 +15,14 @@ const KEPT: usize = 64;
 /// How many more are kept than are used: after a burst the others are freed.
 const IDLE: usize = 16;
 
-/// How many of the kept ones are looked at for one that nobody reads from any more.
+/// How many of the kept ones are looked at, beside the last one, for one that nobody reads from any more.
 const TRIES: usize = 4;
 
 /// Buffers that nobody uses now, and how many are used.
 #[derive(Debug, Default)]
 pub struct Pool {
-    /// The one that came back first stands first: it is the likeliest to be free.
+    /// The one that came back first stands first: it is the likeliest to be free. The last one is the likeliest to be in the
+    /// processor's caches.
     kept: Mutex<VecDeque<BytesMut>>,
     lent: AtomicUsize,
 }
@@ -46,8 +47,8 @@ impl Pool {
         self.lent.fetch_add(1, Ordering::Relaxed);
         let mut kept = lock(&self.kept);
         // Received data is handed out without a copy: a buffer comes back before the last of it was read.
-        for _ in 0..TRIES.min(kept.len()) {
-            let Some(mut buffer) = kept.pop_front() else { break };
+        for first in [true].into_iter().chain([false; TRIES]) {
+            let Some(mut buffer) = (if first { kept.pop_back() } else { kept.pop_front() }) else { break };
             if buffer.try_reclaim(SIZE) {
                 return buffer;
             }
@@ -159,6 +160,26 @@ mod tests {
         let mut again = Buffer::default();
         again.fill(&pool);
         assert_eq!(kept(&pool), IDLE - 1, "one that was kept is used again");
+    }
+
+    #[test]
+    fn the_buffer_that_came_back_last_is_used_next_unless_somebody_still_reads_from_it() {
+        let pool = Arc::new(Pool::default());
+        let [mut one, mut other] = <[Buffer; 2]>::default();
+        let at = |buffer: &Buffer| buffer.bytes.as_ptr();
+        one.fill(&pool);
+        other.fill(&pool);
+        let (first, last) = (at(&one), at(&other));
+        drop((one, other));
+        let mut buffer = Buffer::default();
+        buffer.fill(&pool);
+        assert_eq!(at(&buffer), last);
+        buffer.bytes.extend_from_slice(b"unread");
+        let _unread = buffer.bytes.split_to(6);
+        drop(buffer);
+        let mut buffer = Buffer::default();
+        buffer.fill(&pool);
+        assert_eq!(at(&buffer), first);
     }
 
     #[test]

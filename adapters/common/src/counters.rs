@@ -35,7 +35,8 @@ pub struct Counters {
     pub streams: u64,
     /// Streams that were not let in, by reason.
     pub streams_refused: BTreeMap<&'static str, u64>,
-    /// Requests that we refused as a relay, by the status that was told.
+    /// Requests that we refused as a relay, by the status that was told. Those that the host tells of together count for the status of
+    /// the last.
     pub relay_refused: BTreeMap<&'static str, u64>,
     /// Addresses that were dialed.
     pub dials: u64,
@@ -75,8 +76,8 @@ impl Counters {
                 add(&mut self.streams_refused, stream_refusal(reason));
             }
             Action::Event(Event::Identified { .. }) => self.identified += 1,
-            Action::Event(Event::Relay(server::Event::Refused { asked, why, .. })) => {
-                add(&mut self.relay_refused, why.status(*asked).name().unwrap_or("other"));
+            Action::Event(Event::Relay(server::Event::Refused { asked, why, count, .. })) => {
+                add_so_many(&mut self.relay_refused, why.status(*asked).name().unwrap_or("other"), *count);
             }
             Action::Event(Event::Manager(event)) => match event {
                 connmgr::Event::ConnectionOpened { direction: Direction::Inbound, .. } => self.opened_inbound += 1,
@@ -110,7 +111,11 @@ impl Counters {
 }
 
 fn add(table: &mut BTreeMap<&'static str, u64>, reason: &'static str) {
-    *table.entry(reason).or_default() += 1;
+    add_so_many(table, reason, 1);
+}
+
+fn add_so_many(table: &mut BTreeMap<&'static str, u64>, reason: &'static str, count: u64) {
+    *table.entry(reason).or_default() += count;
 }
 
 fn refusal(reason: &RefuseReason) -> &'static str {

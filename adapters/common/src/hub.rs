@@ -25,12 +25,12 @@ use tidewire_connmgr::By;
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, Seed, Time};
 use tidewire_host::identify::{Card, CardError, Profile};
-use tidewire_host::link::{Fault, Link, LinkConfig, LinkSetup, LinkShared, Report, Routes};
+use tidewire_host::link::{Fault, Link, LinkConfig, LinkError, LinkSetup, LinkShared, Report, Routes};
 use tidewire_host::{Action, Config, ConnectionId, DialId, Host, Input, ListenerId, Misuse, OpenId};
 use tidewire_multistream::{Protocol, RouteId, Router};
 use tidewire_relay::server::AsnTable;
 use tidewire_upgrade::connection;
-use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
+use tidewire_upgrade::pipeline::{self, Plan};
 
 /// For a driver's main task.
 #[derive(Debug)]
@@ -93,9 +93,9 @@ pub struct HubConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// What upgrades are made with.
+    /// What its links are made with.
     #[error(transparent)]
-    Upgrade(#[from] pipeline::ConfigError),
+    Links(#[from] LinkError),
     /// What we would say of ourselves.
     #[error(transparent)]
     Card(#[from] CardError),
@@ -150,19 +150,20 @@ impl Hub {
         jobs: Box<dyn Fn(Job) + Send + Sync>,
     ) -> Result<Hub, HubError> {
         let (clock, epoch) = Clock::start();
-        let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), config.upgrade.clone())?;
+        let said = config.host.with_links(&config.link);
+        let shared = LinkShared::new(&keypair, seed, config.upgrade.clone(), config.link)?;
         let router = Router::new();
         let mut profile = Profile::default();
-        profile.agent = config.host.agent.clone();
-        profile.protocol_version = config.host.protocol_version.clone();
+        profile.agent = said.agent.clone();
+        profile.protocol_version = said.protocol_version.clone();
         let (local, of_host) = (keypair.peer_id(), seed.derive("host", 0));
         #[cfg(feature = "record")]
         let host = match config.record {
-            Some(record) => Host::recorded(config.host, local, &of_host, epoch, record),
-            None => Host::new(config.host, local, &of_host, epoch),
+            Some(record) => Host::recorded(said, local, &of_host, epoch, record),
+            None => Host::new(said, local, &of_host, epoch),
         };
         #[cfg(not(feature = "record"))]
-        let host = Host::new(config.host, local, &of_host, epoch);
+        let host = Host::new(said, local, &of_host, epoch);
         let routes = Routes::new(&router, host.services(), &config.upgrade.connection);
         let inner = Inner {
             host,
@@ -180,7 +181,7 @@ impl Hub {
             panicked: false,
         };
         let hub = Hub {
-            shared: LinkShared::new(upgrader, keypair.clone(), seed.derive("links", 0), config.link),
+            shared,
             base: config.upgrade.connection,
             asns: config.asns,
             keypair,
@@ -250,9 +251,11 @@ impl Hub {
     /// Lets time pass, and says when to call again.
     pub fn on_timeout(&self) -> Time {
         self.act(|hub, inner| {
-            inner.host.on_timeout(hub.clock.now());
+            let now = hub.clock.now();
+            inner.host.on_timeout(now);
             hub.drain(inner);
-            inner.alarm = inner.host.deadline();
+            Hub::ring(inner, now);
+            inner.alarm = inner.deadline();
             inner.alarm
         })
     }
@@ -274,7 +277,7 @@ impl Hub {
     pub fn dialed(&self, dial: DialId, peer: PeerId, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
         let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
         let to = remote.clone();
-        self.begin(Plan::Initiate, Some(peer), to, |connection| Input::Dialed { dial, connection, local, remote })
+        self.begin(Plan::Initiate, Some((dial, peer)), to, |connection| Input::Dialed { dial, connection, local, remote })
     }
 
     /// Of the driver: a dial came to nothing. If it was aborted meanwhile, that is of no matter.
@@ -308,7 +311,7 @@ impl Hub {
     pub(crate) fn act<R>(&self, action: impl FnOnce(&Hub, &mut Inner) -> R) -> R {
         let mut inner = lock(&self.inner);
         let result = action(self, &mut inner);
-        let deadline = inner.host.deadline();
+        let deadline = inner.deadline();
         if deadline < inner.alarm {
             inner.alarm = deadline;
             (self.jobs)(Job::Hurry);
@@ -337,18 +340,18 @@ impl Hub {
     fn begin(
         &self,
         plan: Plan,
-        expected: Option<PeerId>,
+        dial: Option<(DialId, PeerId)>,
         remote: Multiaddr,
         input: impl FnOnce(ConnectionId) -> Input,
     ) -> Option<Arc<Line>> {
-        self.act(|hub, inner| hub.begin_locked(inner, plan, expected, remote, input))
+        self.act(|hub, inner| hub.begin_locked(inner, plan, dial, remote, input))
     }
 
     pub(crate) fn begin_locked(
         &self,
         inner: &mut Inner,
         plan: Plan,
-        expected: Option<PeerId>,
+        dial: Option<(DialId, PeerId)>,
         remote: Multiaddr,
         input: impl FnOnce(ConnectionId) -> Input,
     ) -> Option<Arc<Line>> {
@@ -364,7 +367,8 @@ impl Hub {
             inner.forget(connection);
             return None;
         }
-        let setup = LinkSetup { connection, plan, expected, remote: remote.clone(), routes, card };
+        let (dial, expected) = dial.unzip();
+        let setup = LinkSetup { connection, dial, plan, expected, remote: remote.clone(), routes, card };
         let link = Link::new(&self.shared, setup);
         let watch = self.watch(connection);
         if !panicked && watch.tell(|| Observed::Connected(remote.clone())) {
@@ -436,6 +440,16 @@ impl Inner {
     fn forget(&mut self, connection: ConnectionId) -> Option<Arc<Mailbox>> {
         self.lines.remove(&connection);
         self.mailboxes.remove(&connection)
+    }
+
+    /// When the main task is to call.
+    fn deadline(&self) -> Time {
+        self.host.deadline().min(self.circuits.deadline())
+    }
+
+    /// A connection that is not over.
+    pub(crate) fn line(&self, connection: ConnectionId) -> Option<Arc<Line>> {
+        self.lines.get(&connection)?.upgrade()
     }
 
     pub(crate) fn fresh(&mut self) -> u64 {

@@ -29,6 +29,9 @@ use tidewire_multistream::{Protocol, RouteId};
 use tidewire_upgrade::connection::{Connection, ReadStreamError};
 use tidewire_upgrade::muxer::{StreamError, WriteError};
 
+/// How often one turn tells and looks again at most, so that no line holds its task for long.
+const MAX_ROUNDS: usize = 16;
+
 /// Bytes that one call writes at most, so that no stream holds its connection for long.
 const MAX_WRITE: usize = 64 * 1024;
 
@@ -43,6 +46,8 @@ pub struct Line {
     /// Bytes that the socket took, and gave.
     sent: AtomicU64,
     received: AtomicU64,
+    /// What the hub knows of the memory that the link holds.
+    holds: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -56,6 +61,8 @@ pub(crate) struct State {
     task: Option<Waker>,
     /// The task will come back by itself: the socket has not taken everything yet.
     sending: bool,
+    /// The task tells what its turn brought, and will look here again.
+    telling: bool,
     /// When the task will come back in any case.
     alarm: Time,
 }
@@ -79,6 +86,8 @@ struct News {
     opened: Vec<(OpenId, StreamId, Protocol)>,
     incoming: Vec<(StreamId, Protocol, RouteId)>,
     peer: Option<PeerId>,
+    /// [`Report::Holds`]: the last one.
+    holds: Option<u64>,
 }
 
 impl Line {
@@ -90,9 +99,10 @@ impl Line {
     ) -> Arc<Line> {
         let tx = Buffer::default();
         let alarm = Time::NEVER;
-        let state = State { link, tx, waiting: Waiters::default(), task: None, sending: false, alarm };
-        let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Line { connection, remote, mailbox, clock, pool, watch, sent, received, state: Mutex::new(state) })
+        let waiting = Waiters::default();
+        let state = Mutex::new(State { link, tx, waiting, task: None, sending: false, telling: false, alarm });
+        let [sent, received, holds] = [const { AtomicU64::new(0) }; 3];
+        Arc::new(Line { connection, remote, mailbox, clock, pool, watch, sent, received, holds, state })
     }
 
     /// The host's name for it.
@@ -108,16 +118,28 @@ impl Line {
     /// Everything that can be done now: for the task that owns the socket. `rx` is what came, `ended` that no more will come;
     /// what is to be sent is put into `tx` if that is empty.
     pub fn turn(self: &Arc<Self>, hub: &Hub, task: &Waker, rx: &mut BytesMut, ended: bool, tx: &mut Buffer) -> Turned {
-        loop {
+        let (mut holds, mut round) = (None, 1);
+        let turned = loop {
             let mut news = News::default();
             let turned = self.step(task, rx, ended, tx, &mut news);
+            holds = news.holds.take().or(holds);
+            let told = news.is_told();
             self.tell(hub, news);
-            // What was told may have been answered: it goes out with the rest. A link that is over still hands out the streams
-            // that came before its end.
-            if turned == Turned::Refused || self.mailbox.is_empty() {
-                return turned;
+            // What was told may have been answered, at once or by mail: it goes out with the rest. A link that is over still hands
+            // out the streams that came before its end.
+            let answered = told && lock(&self.state).answered();
+            if turned == Turned::Refused || (!answered && self.mailbox.is_empty()) {
+                break turned;
             }
-        }
+            if round == MAX_ROUNDS {
+                // Others want their turn.
+                task.wake_by_ref();
+                break turned;
+            }
+            round += 1;
+        };
+        self.tell_holds(hub, turned, holds);
+        turned
     }
 
     /// What came, said by a thread that does nothing but read the socket. What there is to send is left to the task, which is
@@ -127,11 +149,13 @@ impl Line {
         let mail = self.mailbox.take(task);
         let now = self.clock.now();
         let turned = self.act(|state| {
-            let refused = state.deliver(now, mail);
+            let refused = state.deliver(now, mail, &mut news);
             let over = state.advance(self, now, (rx, ended), &mut news);
             state.turned(refused, over, &mut news)
         });
+        let holds = news.holds.take();
         self.tell(hub, news);
+        self.tell_holds(hub, turned, holds);
         turned
     }
 
@@ -164,6 +188,16 @@ impl Line {
         self.turn(hub, Waker::noop(), &mut BytesMut::new(), false, &mut unsent);
     }
 
+    /// Wakes somebody in the task's next turn.
+    pub(crate) fn wake_later(&self, waker: Waker) {
+        self.mailbox.push(Mail::Wake(waker));
+    }
+
+    /// What the clock says.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     pub(crate) fn watch(&self, event: impl FnOnce() -> Observed) {
         if self.watch.is_observed() {
             lock(&self.state).watch(self, event);
@@ -175,7 +209,7 @@ impl Line {
         let now = self.clock.now();
         let mut state = lock(&self.state);
         state.swap(out);
-        let refused = state.deliver(now, mail);
+        let refused = state.deliver(now, mail, news);
         let over = state.advance(self, now, (rx, ended), news);
         state.swap(out);
         if over {
@@ -191,11 +225,22 @@ impl Line {
         if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
             state.task = Some(task.clone());
         }
-        state.turned(refused, over, news)
+        let turned = state.turned(refused, over, news);
+        state.telling = news.is_told();
+        turned
+    }
+
+    /// A piece that is read at once is held for a moment only: that is not worth a word.
+    fn tell_holds(&self, hub: &Hub, turned: Turned, holds: Option<u64>) {
+        if let (Turned::Wait(_), Some(bytes)) = (turned, holds)
+            && self.holds.swap(bytes, Relaxed) != bytes
+        {
+            hub.reports(self.connection, vec![Report::Holds { bytes }]);
+        }
     }
 
     fn tell(self: &Arc<Self>, hub: &Hub, news: News) {
-        let News { wakes, reports, opened, incoming, peer } = news;
+        let News { wakes, reports, opened, incoming, peer, .. } = news;
         wakes.into_iter().for_each(Waker::wake);
         if !reports.is_empty() {
             hub.reports(self.connection, reports);
@@ -215,8 +260,7 @@ impl Line {
     fn act<R>(&self, action: impl FnOnce(&mut State) -> R) -> R {
         let mut state = lock(&self.state);
         let result = action(&mut state);
-        let wanted = (!state.tx.bytes.is_empty() && !state.sending) || state.link.deadline() < state.alarm;
-        let task = if wanted { state.task.take() } else { None };
+        let task = if !state.telling && state.is_wanted() { state.task.take() } else { None };
         drop(state);
         if let Some(task) = task {
             task.wake();
@@ -310,7 +354,25 @@ impl Line {
     }
 }
 
+impl News {
+    /// Whether anybody is told anything who may answer at once.
+    fn is_told(&self) -> bool {
+        !(self.wakes.is_empty() && self.reports.is_empty() && self.opened.is_empty() && self.incoming.is_empty())
+    }
+}
+
 impl State {
+    /// Whether there is something for the task to do.
+    fn is_wanted(&self) -> bool {
+        (!self.tx.bytes.is_empty() && !self.sending) || self.link.deadline() < self.alarm
+    }
+
+    /// All was told. True: that led to something for the task to do.
+    fn answered(&mut self) -> bool {
+        self.telling = false;
+        self.is_wanted()
+    }
+
     /// Hands what is to be sent to the task, if it has sent everything before.
     fn swap(&mut self, out: &mut Buffer) {
         if out.bytes.is_empty() && !self.tx.bytes.is_empty() {
@@ -319,7 +381,7 @@ impl State {
     }
 
     /// Hands over what the hub has to say. True: it refuses the connection.
-    fn deliver(&mut self, now: Time, mail: VecDeque<Mail>) -> bool {
+    fn deliver(&mut self, now: Time, mail: VecDeque<Mail>, news: &mut News) -> bool {
         let State { link, tx, .. } = self;
         let mut refused = false;
         for mail in mail {
@@ -331,6 +393,7 @@ impl State {
                     link.broken("refused");
                     refused = true;
                 }
+                Mail::Wake(waker) => news.wakes.push(waker),
             }
         }
         refused
@@ -357,7 +420,10 @@ impl State {
                 None => break,
                 Some(LinkEvent::Report(report)) => {
                     self.watch(line, || Observed::Report(report.clone()));
-                    news.reports.push(report);
+                    match report {
+                        Report::Holds { bytes } => news.holds = Some(bytes),
+                        report => news.reports.push(report),
+                    }
                 }
                 Some(LinkEvent::Progress(progress)) => self.watch(line, || Observed::Progress(progress)),
                 Some(LinkEvent::Stream(event)) => self.on_stream(event, news),

@@ -18,6 +18,8 @@ pub(crate) enum Mail {
     Routes(Routes),
     /// The host has forgotten it: drop the socket, say nothing.
     Refuse,
+    /// Whom to wake in its next turn.
+    Wake(Waker),
 }
 
 /// The queue. The host's limits bound it: an order answers something that the link or the application asked for.

@@ -165,6 +165,7 @@ impl Node {
         let NodeConfig { close_timeout, interfaces, request_timeout, max_incoming, max_events, .. } = config;
         let max_dials = usize::try_from(config.host.manager.limits.pending_outbound).unwrap_or(usize::MAX);
         let hub = Arc::new(Hub::new(config.into_hub(), keypair, seed, observer, Box::new(jobs))?);
+        hub.own();
         crate::log::start(hub.peer());
         let alive = Alive::new(hub.clone());
         let works = Works { hub: hub.clone(), alive, close_timeout, max_dials, interfaces };

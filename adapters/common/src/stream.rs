@@ -189,23 +189,6 @@ pub fn gather(all: &mut BytesMut, piece: &[u8], max: usize) -> io::Result<()> {
     Ok(())
 }
 
-impl Stream {
-    /// Ready once it is a circuit, or can't be one any more.
-    pub(crate) fn poll_circuit(&self, waker: &Waker) -> Poll<()> {
-        self.line.poll_circuit(self.id, waker)
-    }
-
-    /// Ready once it is reset, or its connection is over.
-    pub(crate) fn poll_reset(&self, waker: &Waker) -> Poll<()> {
-        self.line.poll_reset(self.id, waker)
-    }
-
-    /// It is reset when it is dropped, whatever was finished.
-    pub(crate) fn abandon(&mut self) {
-        self.line.leave(self.id, Some(0));
-    }
-}
-
 impl Drop for Stream {
     fn drop(&mut self) {
         match (self.finished, self.ended) {

@@ -77,7 +77,7 @@ impl Main {
     }
 }
 
-/// Runs a circuit until it is over. No `async fn`: that would hold the task twice, and a relay has many.
+/// Runs one end of a circuit until it is over. No `async fn`: that would hold the task twice.
 fn run_task(mut task: Task) -> impl Future<Output = ()> {
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     poll_fn(move |cx| {

@@ -17,7 +17,7 @@ use tidewire_host::identify::{Card, IDENTIFY, PUSH, Profile};
 use tidewire_host::link::{Link, LinkConfig, LinkEvent, LinkSetup, LinkShared, Order, Report, Routes};
 use tidewire_host::ping::PING;
 use tidewire_multistream::Router;
-use tidewire_upgrade::pipeline::{Config, Plan, Upgrader};
+use tidewire_upgrade::pipeline::{Config, Plan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
@@ -102,8 +102,7 @@ async fn connect(links: Vec<Link>, to: SocketAddr, start: Instant, tally: &Arc<T
 fn link(number: usize, node: PeerId, address: &Multiaddr, routes: &Routes) -> Link {
     let seed = Seed::new([9; 32]).derive("client", number as u64);
     let keypair = Keypair::from_seed(&seed);
-    let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), Config::default()).expect("the defaults");
-    let shared = LinkShared::new(upgrader, keypair.clone(), seed.derive("link", 0), LinkConfig::default());
+    let shared = LinkShared::new(&keypair, &seed, Config::default(), LinkConfig::default()).expect("the defaults");
     let mut profile = Profile::default();
     profile.protocol_version = "ipfs/0.1.0".into();
     profile.agent = "tidewire-bench".into();
@@ -112,7 +111,8 @@ fn link(number: usize, node: PeerId, address: &Multiaddr, routes: &Routes) -> Li
     profile.seq = 1;
     let card = Arc::new(Card::new(&keypair, &profile).expect("short texts"));
     let (connection, plan, expected) = (ConnectionId(0), Plan::Initiate, Some(node));
-    Link::new(&shared, LinkSetup { connection, plan, expected, remote: address.clone(), routes: routes.clone(), card })
+    let (remote, routes) = (address.clone(), routes.clone());
+    Link::new(&shared, LinkSetup { connection, dial: None, plan, expected, remote, routes, card })
 }
 
 impl Client {

@@ -15,15 +15,15 @@ use tidewire_relay::exchange::{Ask, Context, Reply, Service};
 use tidewire_upgrade::connection::Connection;
 use tidewire_upgrade::muxer;
 
-fn context(connection: &Connection, local: tidewire_core::PeerId) -> Context {
-    Context { local, remote: connection.peer() }
+fn context(connection: &Connection, local: tidewire_core::PeerId, relayed: bool) -> Context {
+    Context { local, remote: connection.peer(), relayed }
 }
 
 impl Link {
     /// Asks something, on a stream of our own.
     pub(super) fn ask(&mut self, now: Time, ask: AskNumber, what: &Ask, tx: &mut BytesMut) {
         let service = what.service();
-        let shared = self.shared.clone();
+        let (shared, local, relayed) = (self.shared.clone(), self.local(), self.remote.is_relayed());
         let State::Open(state) = &mut self.state else {
             return self.unanswered(ask, None, AskFault::Open(OpenFault::ConnectionEnded));
         };
@@ -37,7 +37,7 @@ impl Link {
             Ok(id) => id,
             Err(why) => return self.unanswered(ask, None, AskFault::Open(OpenFault::NoMore { why })),
         };
-        let context = context(&state.connection, shared.peer());
+        let context = context(&state.connection, local, relayed);
         state.exchanges.ask(now, id, (ask, what), &context, shared.config());
         self.opened_own(id, service, Direction::Outbound);
         self.advance_exchange(now, id, tx);
@@ -54,11 +54,11 @@ impl Link {
 
     /// Answers what the remote asked.
     pub(super) fn reply(&mut self, now: Time, stream: StreamId, reply: &Reply, tx: &mut BytesMut) {
-        let shared = self.shared.clone();
+        let (shared, local, relayed) = (self.shared.clone(), self.local(), self.remote.is_relayed());
         let Some(state) = self.opened() else { return };
         let id = muxer::StreamId::new(stream.0);
         // A refusal may come before anything was read.
-        let context = context(&state.connection, shared.peer());
+        let context = context(&state.connection, local, relayed);
         state.exchanges.admit(now, id, &context, shared.config());
         if !state.exchanges.reply(now, id, reply, shared.keypair()) {
             // It can't be said, so nothing is.
@@ -104,12 +104,12 @@ impl Link {
 
     /// The host lets the remote ask. False: this stream is no such.
     pub(super) fn admit_exchange(&mut self, now: Time, id: muxer::StreamId, tx: &mut BytesMut) -> bool {
-        let shared = self.shared.clone();
+        let (shared, local, relayed) = (self.shared.clone(), self.local(), self.remote.is_relayed());
         let State::Open(state) = &mut self.state else { return false };
         if !state.exchanges.has(id) {
             return false;
         }
-        let context = context(&state.connection, shared.peer());
+        let context = context(&state.connection, local, relayed);
         state.exchanges.admit(now, id, &context, shared.config());
         self.advance_exchange(now, id, tx);
         true
@@ -131,6 +131,8 @@ impl Link {
                     self.report(Report::Asked { stream, request });
                 }
                 Step::Circuit { held, wanted } => {
+                    // Many may wait for who is slow, and the relay's memory is counted by this.
+                    state.connection.narrow(id);
                     state.streams.insert(id, Stream::circuit(held));
                     if wanted {
                         self.tell(StreamEvent::Readable(stream));

@@ -124,12 +124,14 @@ impl Link {
             Event::Pong { rtt } if core::mem::take(&mut open.pinging) => self.report(Report::Pong { rtt }),
             Event::GoAway { .. } => self.no_more(),
             Event::Closed { by, code } => {
-                let (by, why) = match (by, open.closing.take()) {
-                    (muxer::By::Us, Some(why)) => (By::Local, why),
-                    (muxer::By::Us, None) => (By::Local, SmolStr::new_static("closed")),
-                    (muxer::By::Remote, _) => (By::Remote, remote_reason(code)),
+                let (by, fault, why) = match (by, open.closing.take()) {
+                    (muxer::By::Us, Some(why)) => (By::Local, Fault::None, why),
+                    (muxer::By::Us, None) => (By::Local, Fault::None, SmolStr::new_static("closed")),
+                    // Without a goodbye: a circuit may have reached its limit.
+                    (muxer::By::Remote, _) if code.is_none() => (By::Remote, Fault::Transport, remote_reason(code)),
+                    (muxer::By::Remote, _) => (By::Remote, Fault::None, remote_reason(code)),
                 };
-                self.end_link(by, Fault::None, why);
+                self.end_link(by, fault, why);
             }
             _ => {}
         }

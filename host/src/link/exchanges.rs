@@ -250,7 +250,10 @@ impl Exchange {
                 if !self.out.is_empty() {
                     return Step::Goes;
                 }
-                return Step::Circuit { held: core::mem::take(&mut self.rx), wanted: self.wanted };
+                let held = core::mem::take(&mut self.rx);
+                // Even an empty handle would hold the buffer that the messages came in, for as long as the circuit lives.
+                let held = if held.is_empty() { BytesMut::new() } else { held };
+                return Step::Circuit { held, wanted: self.wanted };
             }
             let read = self.wants_more() && self.read(id, connection, tx);
             let Exchange { role, rx, out, ended, .. } = self;

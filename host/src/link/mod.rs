@@ -27,11 +27,12 @@ mod streams;
 mod tests;
 
 pub(crate) use config::cut;
-pub use config::{LinkConfig, LinkShared, OWN_ROUTES, Routes};
+pub use config::{LinkConfig, LinkError, LinkShared, OWN_ROUTES, Routes};
 pub use message::{AskFault, Fault, LinkEvent, OpenFault, Order, Report, StreamEvent};
 
 use crate::identify::Card;
-use crate::{By, ConnectionId, OpenId};
+use crate::ids::is_probe;
+use crate::{By, ConnectionId, DialId, OpenId};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Link {
     shared: LinkShared,
     routes: Routes,
     card: Arc<Card>,
+    /// It is only to find out whether somebody can be reached: as another peer than we are.
+    probe: bool,
     remote: Multiaddr,
     seed: Seed,
     pings: u64,
@@ -114,6 +117,9 @@ struct Waiting {
 pub struct LinkSetup {
     /// Its number, never used twice with the same [`LinkShared`]: its entropy is drawn from it.
     pub connection: ConnectionId,
+    /// The dial that it fulfils, if it does. One that is only to find out whether somebody can be reached is upgraded under a key
+    /// of its own, drawn from the node's seed, and neither `routes` nor `card` are shown there.
+    pub dial: Option<DialId>,
     /// Who speaks first.
     pub plan: Plan,
     /// Anyone else is refused.
@@ -129,13 +135,19 @@ pub struct LinkSetup {
 impl Link {
     /// A link whose transport is connected.
     pub fn new(shared: &LinkShared, setup: LinkSetup) -> Self {
-        let LinkSetup { connection, plan, expected, remote, routes, card } = setup;
+        let LinkSetup { connection, dial, plan, expected, remote, routes, card } = setup;
         let seed = shared.seed(connection.0);
-        let upgrade = Upgrade::new(shared.upgrader(), plan, expected, &seed.derive("upgrade", 0));
+        let probe = dial.is_some_and(is_probe);
+        let (upgrader, routes, card) = match shared.prober() {
+            prober if probe => (&prober.upgrader, prober.routes.clone(), prober.card.clone()),
+            _ => (shared.upgrader(), routes, card),
+        };
+        let upgrade = Upgrade::new(upgrader, plan, expected, &seed.derive("upgrade", 0));
         Link {
             shared: shared.clone(),
             routes,
             card,
+            probe,
             remote,
             seed,
             pings: 0,
@@ -146,13 +158,18 @@ impl Link {
         }
     }
 
-    /// What we say of ourselves from here on. [`Order::Push`] says it.
+    /// What we say of ourselves from here on, but on a probe. [`Order::Push`] says it.
     pub fn set_card(&mut self, card: Arc<Card>) {
-        self.card = card;
+        if !self.probe {
+            self.card = card;
+        }
     }
 
-    /// What is served from here on; streams that are being negotiated keep what was.
+    /// What is served from here on, but on a probe; streams that are being negotiated keep what was.
     pub fn set_routes(&mut self, routes: Routes) {
+        if self.probe {
+            return;
+        }
         if let State::Open(open) = &mut self.state {
             open.connection.set_config(routes.config());
         }
@@ -208,6 +225,11 @@ impl Link {
             open.connection.close(code::NORMAL, &mut BytesMut::new());
         }
         self.end_link(By::Network, Fault::Transport, cut(why));
+    }
+
+    /// Who we are to the remote.
+    fn local(&self) -> PeerId {
+        if self.probe { self.shared.prober().upgrader.peer() } else { self.shared.peer() }
     }
 
     /// What is open, as long as it is.

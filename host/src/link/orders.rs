@@ -114,7 +114,9 @@ impl Link {
         let id = muxer::StreamId::new(stream.0);
         if let Some(until) = state.inside.is_asked(id) {
             if !self.over {
-                state.inside.write_card(id, false, &self.card, Some(&self.remote), until);
+                // Where a probe sees somebody we say as who we are, or one node would count for two.
+                let seen = (!self.probe).then_some(&self.remote);
+                state.inside.write_card(id, false, &self.card, seen, until);
                 self.advance_inside(now, id, tx);
             }
             return;

@@ -7,9 +7,10 @@
 //!   Ended  <---------------------------------+    manager: Close --> Order::Close
 //! ```
 
-use super::relaying::Probes;
+use super::refusals::Refused;
 use super::{Host, Misuse};
 use crate::identify::IDENTIFY;
+use crate::ids::is_probe;
 use crate::link::{Fault, OpenFault, Order, Report};
 use crate::{Action, By, ConnectionId, DialId, Direction, Event, StreamId};
 use smol_str::SmolStr;
@@ -91,7 +92,7 @@ impl Host {
         if self.connections.contains_key(&connection) || self.relaying.probes(connection) {
             return Err(Misuse::ConnectionExists(connection));
         }
-        if Probes::is_one(dial) {
+        if is_probe(dial) {
             return self.probe_dialed(dial, connection);
         }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
@@ -113,7 +114,7 @@ impl Host {
     }
 
     pub(super) fn dial_failed(&mut self, dial: DialId, fault: DialFault) -> Result<(), Misuse> {
-        if Probes::is_one(dial) {
+        if is_probe(dial) {
             return self.probe_failed(dial);
         }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
@@ -149,7 +150,7 @@ impl Host {
                 let limited = remote.is_relayed() && self.is_limited(connection);
                 self.manage(connmgr::Input::Established { connection, peer, origin, role, limited });
             }
-            (Report::Ended { by, fault: Fault::Transport, why }, _) if self.awaits_reason(connection, by, &why) => {}
+            (Report::Ended { by, fault, why }, _) if self.awaits_reason(connection, by, fault, &why) => {}
             (Report::Ended { by, fault, why }, _) => self.ended(connection, by, fault, &why),
             (report, Some(peer)) => self.report_of(connection, peer, report),
             (_, None) => {}
@@ -209,8 +210,11 @@ impl Host {
 
     /// A link is over.
     pub(super) fn ended(&mut self, connection: ConnectionId, by: By, fault: Fault, why: &str) {
-        let of_circuit = self.reason_of_circuit(connection).filter(|_| fault == Fault::Transport);
-        let why = of_circuit.as_deref().unwrap_or(why);
+        let of_circuit = self.reason_of_circuit(connection).filter(|_| may_be_its_circuit(fault));
+        let (by, fault, why) = match &of_circuit {
+            Some(words) => (By::Network, Fault::Transport, words.as_str()),
+            None => (by, fault, why),
+        };
         let Some(entry) = self.forget(connection) else { return };
         match (entry.dial, entry.peer) {
             (Some(dial), None) => {
@@ -268,7 +272,9 @@ impl Host {
                 self.act(Action::Order { connection, order: Order::Refuse { stream, reason } });
             }
             connmgr::Action::Close { connection, reason } => {
-                self.act(Action::Order { connection, order: Order::Close { reason } });
+                if let Some(reason) = self.goodbyes_first(connection, reason) {
+                    self.act(Action::Order { connection, order: Order::Close { reason } });
+                }
             }
             connmgr::Action::Ping { connection, .. } => self.act(Action::Order { connection, order: Order::Ping }),
             connmgr::Action::Dial { dial, peer, address, timeout } => {
@@ -356,7 +362,7 @@ impl Host {
                 // It was not told after all.
                 entry.told = 0;
             }
-            self.refused_stream(connection, (peer, protocol, reason.clone()));
+            self.refused(connection, Refused::Stream((peer, protocol, reason.clone())));
         }
     }
 
@@ -380,4 +386,10 @@ impl Host {
         self.serve_openings(peer);
         self.relaying_connected(connection, peer);
     }
+}
+
+/// Whether a connection that is made of a circuit may have ended so because its circuit did: that was cut, in the middle of a
+/// record, or of the upgrade.
+pub(super) fn may_be_its_circuit(fault: Fault) -> bool {
+    matches!(fault, Fault::Transport | Fault::Upgrade | Fault::Protocol)
 }

@@ -260,7 +260,7 @@ impl Host {
                 Ok(())
             }
             Input::Relayed(addresses) => {
-                self.reach.set_relayed(self.now, addresses);
+                self.reach.set_relayed_said(self.now, addresses);
                 Ok(())
             }
             Input::Manage(command) => self.command(&command),

@@ -4,7 +4,7 @@
 //!  Listening, NotListening -----> listeners ---.
 //!  identify: "I see you at X" --> Observed ----+--> AdvertiseInputs --> Profile, a while after the first change
 //!  AddExternal -----------------> Externals ---|
-//!  Relayed, NatStatus --------------------------'         at once when somebody asks who we are
+//!  Relayed, our reservations, NatStatus ---------'         at once when somebody asks who we are
 //! ```
 
 use super::{Host, Misuse};
@@ -26,7 +26,10 @@ pub(super) struct Reach {
     listeners: BTreeMap<ListenerId, Listener>,
     observed: Observed,
     externals: Externals,
-    relayed: Vec<Multiaddr>,
+    /// Where the application says that relays lead to us.
+    relayed_said: Vec<Multiaddr>,
+    /// Where our own reservations do.
+    relayed_held: Vec<Multiaddr>,
     /// AutoRelay says what is announced: these and no others.
     chosen: Option<Vec<Multiaddr>>,
     nat: NatStatus,
@@ -49,7 +52,8 @@ impl Reach {
             listeners: BTreeMap::new(),
             observed: Observed::new(config.observed.clone()),
             externals: Externals::new(config.max_external),
-            relayed: Vec::new(),
+            relayed_said: Vec::new(),
+            relayed_held: Vec::new(),
             chosen: None,
             nat: NatStatus::default(),
             protocols: Vec::new(),
@@ -69,12 +73,23 @@ impl Reach {
         all
     }
 
+    /// Our addresses through relays, those first that we hold ourselves; each once.
+    fn relayed(&self) -> Vec<Multiaddr> {
+        let mut all = self.relayed_held.clone();
+        for address in &self.relayed_said {
+            if !all.contains(address) {
+                all.push(address.clone());
+            }
+        }
+        all
+    }
+
     fn inputs(&self) -> AdvertiseInputs {
         AdvertiseInputs {
             listening: self.listening(),
             interfaces: Vec::new(),
             external: self.externals.as_slice().to_vec(),
-            relayed: self.relayed.clone(),
+            relayed: self.relayed(),
             nat: self.nat,
             policy: self.config.policy.clone(),
         }
@@ -118,9 +133,18 @@ impl Reach {
         }
     }
 
-    pub(super) fn set_relayed(&mut self, now: Time, addresses: Vec<Multiaddr>) {
-        if self.relayed != addresses {
-            self.relayed = addresses;
+    /// The application says where relays lead to us.
+    pub(super) fn set_relayed_said(&mut self, now: Time, addresses: Vec<Multiaddr>) {
+        if self.relayed_said != addresses {
+            self.relayed_said = addresses;
+            self.changed(now);
+        }
+    }
+
+    /// Our own reservations changed.
+    pub(super) fn set_relayed_held(&mut self, now: Time, addresses: Vec<Multiaddr>) {
+        if self.relayed_held != addresses {
+            self.relayed_held = addresses;
             self.changed(now);
         }
     }
@@ -165,7 +189,8 @@ impl Reach {
         self.observed.memory_used()
             + self.externals.memory_used()
             + listeners.sum::<usize>()
-            + heap(&self.relayed)
+            + heap(&self.relayed_said)
+            + heap(&self.relayed_held)
             + self.chosen.as_ref().map_or(0, heap)
             + self.protocols.capacity() * size_of::<Protocol>()
     }

@@ -14,6 +14,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use tidewire_connmgr::{RefuseReason, StreamRefusal};
 use tidewire_core::{Multiaddr, PeerId, Time};
 use tidewire_multistream::Protocol;
+use tidewire_relay as relay;
+use tidewire_relay::client::{self, StopRefusal};
+use tidewire_relay::server::{self, Asked};
 
 /// Refusals of which the first was told.
 #[derive(Debug)]
@@ -29,12 +32,43 @@ pub(super) type RefusedStream = (PeerId, Protocol, StreamRefusal);
 /// Of a connection: its name, the remote's end, who was there, and why.
 pub(super) type RefusedConnection = (ConnectionId, Multiaddr, Option<PeerId>, RefuseReason);
 
-/// All that is quiet: of streams by connection, of connections together.
+/// What was refused on a connection.
+#[derive(Clone, Debug)]
+pub(super) enum Refused {
+    /// A stream.
+    Stream(RefusedStream),
+    /// What was asked of us as a relay: by whom, what, and why.
+    Relay(PeerId, Asked, server::Refusal),
+    /// A circuit to us: through whom, from whom, and why.
+    Circuit(PeerId, PeerId, StopRefusal),
+}
+
+/// Each kind is quiet by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Stream,
+    Relay,
+    Circuit,
+}
+
+type Key = (ConnectionId, Kind);
+
+/// All that is quiet: of what was refused on connections, by these; of connections together.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    streams: BTreeMap<ConnectionId, Quiet<RefusedStream>>,
-    timers: BTreeSet<(Time, ConnectionId)>,
+    on: BTreeMap<Key, Quiet<Refused>>,
+    timers: BTreeSet<(Time, Key)>,
     connections: Option<Quiet<RefusedConnection>>,
+}
+
+impl Refused {
+    fn kind(&self) -> Kind {
+        match self {
+            Refused::Stream(_) => Kind::Stream,
+            Refused::Relay(..) => Kind::Relay,
+            Refused::Circuit(..) => Kind::Circuit,
+        }
+    }
 }
 
 impl<T> Quiet<T> {
@@ -60,21 +94,24 @@ impl Refusals {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.streams.len()
-            * (size_of::<(ConnectionId, Quiet<RefusedStream>)>() + size_of::<(Time, ConnectionId)>() + 64)
+        self.on.len() * (size_of::<(Key, Quiet<Refused>)>() + size_of::<(Time, Key)>() + 64)
     }
 }
 
 impl Host {
-    /// The remote opened a stream, and it was refused.
-    pub(super) fn refused_stream(&mut self, connection: ConnectionId, what: RefusedStream) {
-        if let Some(quiet) = self.refusals.streams.get_mut(&connection) {
+    /// Something was refused on a connection.
+    pub(super) fn refused(&mut self, connection: ConnectionId, what: Refused) {
+        let key = (connection, what.kind());
+        if let Some(quiet) = self.refusals.on.get_mut(&key) {
             return quiet.count(what);
         }
-        self.tell_streams_refused(connection, what, 1);
-        let until = self.now + self.config.refusals_interval;
-        self.refusals.streams.insert(connection, Quiet::new(until));
-        self.refusals.timers.insert((until, connection));
+        self.tell_refused(connection, what, 1);
+        // Of what it asked before it was gone, nothing is counted any more.
+        if self.connections.contains_key(&connection) {
+            let until = self.now + self.config.refusals_interval;
+            self.refusals.on.insert(key, Quiet::new(until));
+            self.refusals.timers.insert((until, key));
+        }
     }
 
     /// Somebody connected, and was refused.
@@ -88,28 +125,31 @@ impl Host {
 
     /// A connection is no more: what was counted on it is told.
     pub(super) fn forget_refusals(&mut self, connection: ConnectionId) {
-        let Some(mut quiet) = self.refusals.streams.remove(&connection) else { return };
-        self.refusals.timers.remove(&(quiet.until, connection));
-        if let Some((last, count)) = quiet.take() {
-            self.tell_streams_refused(connection, last, count);
+        for kind in [Kind::Stream, Kind::Relay, Kind::Circuit] {
+            let key = (connection, kind);
+            let Some(mut quiet) = self.refusals.on.remove(&key) else { continue };
+            self.refusals.timers.remove(&(quiet.until, key));
+            if let Some((last, count)) = quiet.take() {
+                self.tell_refused(connection, last, count);
+            }
         }
     }
 
     pub(super) fn refusals_timeout(&mut self) {
         let until = self.now + self.config.refusals_interval;
-        while let Some((time, connection)) = self.refusals.timers.first().copied()
+        while let Some((time, key)) = self.refusals.timers.first().copied()
             && time <= self.now
         {
-            self.refusals.timers.remove(&(time, connection));
-            let Some(quiet) = self.refusals.streams.get_mut(&connection) else { continue };
+            self.refusals.timers.remove(&(time, key));
+            let Some(quiet) = self.refusals.on.get_mut(&key) else { continue };
             // An interval of no time ends with the call in which it began.
             match quiet.take().filter(|_| until > self.now) {
                 Some((last, count)) => {
                     quiet.until = until;
-                    self.refusals.timers.insert((until, connection));
-                    self.tell_streams_refused(connection, last, count);
+                    self.refusals.timers.insert((until, key));
+                    self.tell_refused(key.0, last, count);
                 }
-                None => drop(self.refusals.streams.remove(&connection)),
+                None => drop(self.refusals.on.remove(&key)),
             }
         }
         if let Some(quiet) = &mut self.refusals.connections
@@ -125,9 +165,20 @@ impl Host {
         }
     }
 
-    fn tell_streams_refused(&mut self, connection: ConnectionId, what: RefusedStream, count: u64) {
-        let (peer, protocol, reason) = what;
-        self.tell(Event::StreamsRefused { connection, peer, protocol, reason, count });
+    fn tell_refused(&mut self, connection: ConnectionId, what: Refused, count: u64) {
+        self.tell(match what {
+            Refused::Stream((peer, protocol, reason)) => {
+                Event::StreamsRefused { connection, peer, protocol, reason, count }
+            }
+            Refused::Relay(peer, asked, why) => {
+                let connection = relay::ConnectionId(connection.0);
+                Event::Relay(server::Event::Refused { connection, peer, asked, why, count })
+            }
+            Refused::Circuit(relay, source, why) => {
+                let connection = relay::ConnectionId(connection.0);
+                Event::RelayClient(client::Event::CircuitRefused { connection, relay, source, why, count })
+            }
+        });
     }
 
     fn tell_connections_refused(&mut self, what: RefusedConnection, count: u64) {

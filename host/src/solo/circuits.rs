@@ -147,7 +147,7 @@ impl Solo {
         let Carry { over, dial, local, remote } = carry;
         let connection = self.fresh();
         let plan = if dial.is_some() { Plan::Initiate } else { Plan::Respond };
-        self.insert(connection, plan, dial.map(|(_, peer)| peer), &remote);
+        self.insert(connection, plan, dial, &remote);
         self.circuits.streams.insert(over, Use::Carries(connection));
         self.circuits.carried.insert(connection, over);
         self.circuits.wake(connection);

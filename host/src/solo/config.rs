@@ -2,7 +2,7 @@
 
 use crate::Config;
 use crate::identify::CardError;
-use crate::link::{LinkConfig, OWN_ROUTES};
+use crate::link::{LinkConfig, LinkError, OWN_ROUTES};
 use core::time::Duration;
 use tidewire_multistream::{Protocol, RouteError, RouteId};
 use tidewire_upgrade::pipeline;
@@ -65,9 +65,9 @@ pub enum ServeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SoloError {
-    /// What upgrades are made with.
+    /// What its links are made with.
     #[error(transparent)]
-    Upgrade(#[from] pipeline::ConfigError),
+    Links(#[from] LinkError),
     /// What we would say of ourselves.
     #[error(transparent)]
     Card(#[from] CardError),

@@ -36,7 +36,7 @@ use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PeerId, Seed, Time, UnixTime};
 use tidewire_multistream::Router;
 use tidewire_relay::server::AsnTable;
-use tidewire_upgrade::pipeline::{self, Plan, Upgrader};
+use tidewire_upgrade::pipeline::{self, Plan};
 
 /// A whole node: the host and all its links.
 pub struct Solo {
@@ -94,7 +94,8 @@ impl Solo {
     /// # Errors
     /// The configuration contradicts itself.
     pub fn new(config: SoloConfig, keypair: Keypair, seed: &Seed, epoch: UnixTime) -> Result<Self, SoloError> {
-        let host = Host::new(config.host.clone(), keypair.peer_id(), &seed.derive("host", 0), epoch);
+        let host =
+            Host::new(config.host.clone().with_links(&config.link), keypair.peer_id(), &seed.derive("host", 0), epoch);
         Solo::of(host, config, keypair, seed)
     }
 
@@ -110,7 +111,13 @@ impl Solo {
         epoch: UnixTime,
         record: crate::record::RecordConfig,
     ) -> Result<Self, SoloError> {
-        let host = Host::recorded(config.host.clone(), keypair.peer_id(), &seed.derive("host", 0), epoch, record);
+        let host = Host::recorded(
+            config.host.clone().with_links(&config.link),
+            keypair.peer_id(),
+            &seed.derive("host", 0),
+            epoch,
+            record,
+        );
         Solo::of(host, config, keypair, seed)
     }
 
@@ -122,14 +129,13 @@ impl Solo {
 
     fn of(host: Host, config: SoloConfig, keypair: Keypair, seed: &Seed) -> Result<Self, SoloError> {
         let SoloConfig { link, upgrade, max_unread, max_unread_bytes, close_timeout, max_actions, host: said } = config;
-        let upgrader = Upgrader::new(&keypair, &seed.derive("upgrader", 0), upgrade.clone())?;
+        let shared = LinkShared::new(&keypair, seed, upgrade.clone(), link)?;
         let mut profile = Profile::default();
         // What is too long for a card is too long now, not when somebody asks.
         (profile.protocol_version, profile.agent) = (said.protocol_version, said.agent);
         let card = Arc::new(Card::new(&keypair, &profile)?);
         let router = Router::new();
         let routes = Routes::new(&router, host.services(), &upgrade.connection);
-        let shared = LinkShared::new(upgrader, keypair.clone(), seed.derive("links", 0), link);
         let mut solo = Solo {
             host,
             keypair,
@@ -221,7 +227,7 @@ impl Solo {
     ) -> Result<ConnectionId, Misuse> {
         let expected = *self.dials.get(&dial).ok_or(Misuse::UnknownDial(dial))?;
         let connection = self.fresh();
-        self.insert(connection, Plan::Initiate, Some(expected), remote);
+        self.insert(connection, Plan::Initiate, Some((dial, expected)), remote);
         let done = self.tell(now, Input::Dialed { dial, connection, local: local.clone(), remote: remote.clone() });
         let connection = self.undo(connection, done)?;
         self.dials.remove(&dial);
@@ -352,9 +358,10 @@ impl Solo {
         connection
     }
 
-    fn insert(&mut self, connection: ConnectionId, plan: Plan, expected: Option<PeerId>, remote: &Multiaddr) {
+    fn insert(&mut self, connection: ConnectionId, plan: Plan, dial: Option<(DialId, PeerId)>, remote: &Multiaddr) {
+        let (dial, expected) = dial.unzip();
         let (remote, routes, card) = (remote.clone(), self.routes.clone(), self.card.clone());
-        let link = Link::new(&self.shared, LinkSetup { connection, plan, expected, remote, routes, card });
+        let link = Link::new(&self.shared, LinkSetup { connection, dial, plan, expected, remote, routes, card });
         let wire = Wire {
             link,
             rx: BytesMut::new(),

@@ -6,7 +6,7 @@ use crate::town::{assert_empty, assert_lifecycle, at, closed, millis, node, of, 
 use std::time::Instant;
 use tidewire_core::Multiaddr;
 use tidewire_host::solo::SoloConfig;
-use tidewire_host::{Event, ListenerId};
+use tidewire_host::{By, Event, ListenerId};
 use tidewire_relay::client::{CircuitEnd, Event as ClientEvent};
 use tidewire_relay::server::{Offer, ServerConfig};
 use tidewire_sim::{HostId, Link, World, check, ipv4};
@@ -82,6 +82,22 @@ fn of_two_circuits_between_the_same_two_that_crossed_one_stays_and_it_is_the_sam
 }
 
 #[test]
+fn who_shuts_down_says_goodbye_over_its_circuits() {
+    check(0..4, |world| {
+        let hosts @ [relay, holder, dialer] = relayed(world, |_| {});
+        listen_at_relay(world, holder);
+        through(world, hosts);
+        tell(world, dialer, |node, now| node.solo.shutdown(now));
+        world.run_for(secs(5))?;
+        let ends = closed(world, holder).into_iter().filter(|(_, who, ..)| *who == peer(3));
+        let ends: Vec<_> = ends.map(|(_, _, by, reason)| (by, reason.to_string())).collect();
+        assert_eq!(ends, [(By::Remote, "the remote closed the connection: it is shutting down (code 0x1006)".into())]);
+        assert_eq!(of(world, relay).solo.host().relay_server().unwrap().counts().circuits, 0);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_circuit_in_a_circuit_is_refused_as_a_way_to_dial_and_as_a_place_to_listen() {
     check(0..2, |world| {
         let hosts @ [_, holder, dialer] = relayed(world, |_| {});
@@ -109,6 +125,15 @@ fn a_circuit_in_a_circuit_is_refused_as_a_way_to_dial_and_as_a_place_to_listen()
 
 /// A relay without limits, so many that hold a reservation with it, and so many that each reach one of them through it.
 fn crowd(world: &mut World, holders: u32, dialers: u32) -> (HostId, Vec<HostId>, Vec<HostId>) {
+    crowd_at(world, holders, dialers, |_| {})
+}
+
+fn crowd_at(
+    world: &mut World,
+    holders: u32,
+    dialers: u32,
+    configure: impl Fn(&mut ServerConfig),
+) -> (HostId, Vec<HostId>, Vec<HostId>) {
     world.default_link(Link::new(millis(20)));
     let large = |config: &mut SoloConfig| {
         let manager = &mut config.host.manager;
@@ -125,6 +150,7 @@ fn crowd(world: &mut World, holders: u32, dialers: u32) -> (HostId, Vec<HostId>,
         large(config);
         let mut server = ServerConfig::unlimited();
         (server.offer, server.announce_private) = (Offer::Always, true);
+        configure(&mut server);
         config.host.relay.server = Some(server);
     });
     let relay = world.add(relay, [ipv4(1)]);
@@ -178,6 +204,60 @@ fn forty_circuits_through_one_relay_all_echo_and_leave_nothing() {
     }
     let counts = of(&world, relay).solo.host().relay_server().unwrap().counts();
     assert_eq!((counts.circuits, counts.reservations), (0, 0));
+}
+
+/// Four want to reach one that takes next to nothing any more, and say all that they may.
+#[test]
+fn what_circuits_hold_for_a_receiver_that_does_not_read_stays_below_the_relays_cap() {
+    const CAP: u64 = 3 << 19;
+    let mut world = World::new(1);
+    let (relay, holders, dialers) = crowd_at(&mut world, 1, 4, |server| server.memory = CAP);
+    let held = |world: &World| of(world, relay).solo.memory_used();
+    let circuits = |world: &World| of(world, relay).solo.host().relay_server().unwrap().counts().circuits;
+    for id in &dialers {
+        tell(&mut world, *id, |node, now| node.connect(now, 6, peer(1), &[at(1)]));
+    }
+    world.run_for(secs(5)).unwrap();
+    let idle = held(&world);
+    for id in &dialers {
+        tell(&mut world, *id, |node, now| node.connect(now, 7, peer(2), &[circuit(2)]));
+    }
+    world.run_for(secs(5)).unwrap();
+    // 640 KiB each.
+    assert_eq!(circuits(&world), 2);
+    let refused = |id: &&HostId| {
+        of(&world, **id).managed().any(|(_, event)| match event {
+            tidewire_connmgr::Event::DialFailed { report, .. } => {
+                report.to_string().contains("RESOURCE_LIMIT_EXCEEDED")
+            }
+            _ => false,
+        })
+    };
+    assert_eq!(dialers.iter().filter(refused).count(), 2);
+    let served: Vec<HostId> =
+        dialers.iter().copied().filter(|id| !of(&world, *id).connections_to(&peer(2)).is_empty()).collect();
+    // While all is well each says so much that a window which may grow does.
+    let calls: Vec<_> = served
+        .iter()
+        .map(|id| {
+            (*id, tell(&mut world, *id, |node, now| node.call_with(now, peer(2), &[7; 1 << 19], true, limited())))
+        })
+        .collect();
+    let done = |world: &World| calls.iter().all(|(id, call)| of(world, *id).outcome(*call).is_some());
+    assert!(world.run_while(secs(120), done).unwrap());
+    world.link_one_way(relay, holders[0], Link::new(millis(20)).bandwidth(2_000));
+    for id in &served {
+        for _ in 0..4 {
+            tell(&mut world, *id, |node, now| node.call_with(now, peer(2), &[7; 300_000], true, limited()));
+        }
+    }
+    let mut most = 0;
+    for _ in 0..5 {
+        world.run_for(millis(500)).unwrap();
+        most = most.max(held(&world).saturating_sub(idle));
+    }
+    assert_eq!(circuits(&world), 2, "they are slow, not over");
+    assert!((1 << 18..CAP as usize).contains(&most), "{most} bytes held");
 }
 
 /// `cargo test --release -p tidewire-host --test conversations a_thousand_circuits -- --ignored --nocapture`

@@ -18,6 +18,7 @@ mod pairs;
 mod ping;
 mod reachability;
 mod reconnect;
+mod relay_weather;
 mod relays;
 mod soak;
 #[path = "../support/solo_node.rs"]

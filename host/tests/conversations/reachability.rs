@@ -3,11 +3,13 @@
 use crate::relays;
 use crate::town::{at, connect, millis, node, node_at, of, peer, secs, tell};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use tidewire_connmgr::Event as Manager;
 use tidewire_core::{Multiaddr, Time};
 use tidewire_host::addresses::{NatStatus, Reachability};
 use tidewire_host::solo::SoloConfig;
-use tidewire_host::{Event, Input};
+use tidewire_host::{By, Event, Input};
 use tidewire_relay::RateConfig;
 use tidewire_relay::autonat::{v1, v2};
 use tidewire_sim::{HostId, Link, Middlebox, Packet, World, check, ipv4};
@@ -80,6 +82,52 @@ fn who_can_be_reached_learns_it_from_several_servers() {
         }
         Ok(())
     });
+}
+
+/// The spec lets a dial-back come from another peer id (autonat-v1.md, "AutoNAT Protocol"; autonat-v2.md, "Implementation
+/// Suggestions").
+#[test]
+fn who_is_dialed_back_hears_of_a_stranger_and_of_no_second_connection_to_the_server() {
+    for version in [Version::V1, Version::V2] {
+        check(0..2, |world| {
+            let (id, servers) = town(world, 3, version);
+            for n in 1..=3 {
+                connect(world, id, n);
+            }
+            world.run_for(secs(120))?;
+            let (mut known, mut strangers) = (0, BTreeSet::new());
+            for (_, event) in of(world, id).told() {
+                match event {
+                    Event::Manager(Manager::ConnectionOpened { peer: who, .. }) => {
+                        if (1..=3).any(|n| peer(n) == *who) {
+                            known += 1;
+                        } else {
+                            strangers.insert(*who);
+                        }
+                    }
+                    Event::Manager(Manager::ConnectionClosed { peer: who, by, .. }) => {
+                        assert!(strangers.contains(who) && *by == By::Remote, "{event:?}");
+                    }
+                    Event::Identified { peer: who, identity, .. } if strangers.contains(who) => {
+                        assert!(identity.protocols.is_empty() && identity.addresses.is_empty(), "{identity:?}");
+                    }
+                    Event::IdentifyFailed { .. } | Event::OpenFailed { .. } => panic!("{event:?}"),
+                    _ => {}
+                }
+            }
+            // One connection to each server, and another stranger for each that was asked: one is enough for the first version.
+            let least = if let Version::V1 = version { 1 } else { 2 };
+            assert!(known == 3 && (least..=3).contains(&strangers.len()), "{known}, {strangers:?}");
+            for server in servers {
+                let failed = |event: &Event| matches!(event, Event::Manager(Manager::ConnectionClosed { .. }));
+                assert!(
+                    !of(world, server).told().any(|(_, event)| failed(event)),
+                    "the server's own dials are its own affair"
+                );
+            }
+            Ok(())
+        });
+    }
 }
 
 #[test]

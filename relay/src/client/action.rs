@@ -145,8 +145,8 @@ pub enum Event {
         relay: PeerId,
         /// Why.
         why: SmolStr,
-        /// When it is tried again. Always told: who can't be reached is tried for ever.
-        retry: Option<Duration>,
+        /// When it is tried again: who can't be reached is tried for ever.
+        retry: Duration,
     },
     /// We have no reservation any more. It is asked for again, unless the event before says otherwise.
     Lost {
@@ -157,17 +157,25 @@ pub enum Event {
     },
     /// A circuit was not accepted.
     CircuitRefused {
+        /// On which connection.
+        connection: ConnectionId,
         /// Through whom.
         relay: PeerId,
         /// From whom.
         source: PeerId,
         /// Why.
         why: StopRefusal,
+        /// How many this stands for; the rest speaks of the last of them. The client itself tells of each: 1. Its caller may tell
+        /// those that follow on one connection together, as `tidewire-host` does.
+        count: u64,
     },
     /// A circuit is over.
     CircuitEnded {
         /// Its stream.
         over: StreamKey,
+        /// The connection that was made of it, if one was. The client itself doesn't know of it, and says `None`; its caller may,
+        /// as `tidewire-host` does.
+        connection: Option<ConnectionId>,
         /// Through whom.
         relay: PeerId,
         /// To or from whom.

@@ -126,7 +126,8 @@ impl Client {
 
     fn refuse(&mut self, stream: StreamKey, relay: PeerId, source: PeerId, why: StopRefusal) {
         self.act(Action::Reply { stream, reply: Reply::Refused { status: why.status() } });
-        self.tell(Event::CircuitRefused { relay, source, why });
+        let connection = stream.connection;
+        self.tell(Event::CircuitRefused { connection, relay, source, why, count: 1 });
     }
 
     pub(super) fn requester_gone(&mut self, stream: StreamKey) -> Result<(), Misuse> {
@@ -193,6 +194,7 @@ impl Client {
 
     fn tell_end(&mut self, over: StreamKey, circuit: &Circuit, why: CircuitEnd) {
         let lasted = self.now.since(circuit.since);
-        self.tell(Event::CircuitEnded { over, relay: circuit.relay, peer: circuit.peer, why, lasted });
+        let Circuit { relay, peer, .. } = *circuit;
+        self.tell(Event::CircuitEnded { over, connection: None, relay, peer, why, lasted });
     }
 }

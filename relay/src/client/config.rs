@@ -59,10 +59,12 @@ pub struct ClientConfig {
     pub renew_before: Duration,
     /// Least time from a reservation to its renewal. 4 s: rust-libp2p's relays take 30 requests within 2 min.
     pub renew_min: Duration,
-    /// How long a reservation is taken to last if its end is over by our clock, or we have no clock: it was given just now, so
-    /// one of the two clocks is wrong. 5 min.
+    /// How long a reservation is taken to last if its end is over by our clock, or far beyond `max_ttl`, or we have no clock:
+    /// it was given just now, so one of the two clocks is wrong, and nobody can say when it ends. Short, so that it is renewed
+    /// before it does. 5 min.
     pub assumed_ttl: Duration,
-    /// How long it lasts at most, whatever the relay says. 2 h (js-libp2p gives as much; go-libp2p and rust-libp2p 1 h).
+    /// How long it lasts at most, whatever the relay says. One that is said to last longer by more than an eighth of this may
+    /// be over at any time, and is taken to last for `assumed_ttl`. 2 h (js-libp2p gives as much; go-libp2p and rust-libp2p 1 h).
     pub max_ttl: Duration,
     /// Delay before the first new try after a failure of transport; doubles with each. Up to a quarter is added to every one. 1 s.
     pub first_delay: Duration,

@@ -2,8 +2,9 @@
 //!
 //! | the relay says that it ends | it is taken to last |
 //! |---|---|
-//! | later, by our clock | as long, but at most [`max_ttl`](ClientConfig::max_ttl): also if it says the end of time |
-//! | now or earlier, by our clock | [`assumed_ttl`](ClientConfig::assumed_ttl): it was given just now, so a clock is wrong |
+//! | later, by our clock | as long, but at most [`max_ttl`](ClientConfig::max_ttl) |
+//! | later than `max_ttl` and an eighth of it: tomorrow, the end of time | [`assumed_ttl`](ClientConfig::assumed_ttl): if a clock is wrong, the end may be near |
+//! | now or earlier, by our clock | `assumed_ttl`: it was given just now, so a clock is wrong |
 //! | any time, and we have no clock | `assumed_ttl` |
 //!
 //! From then on only our monotonic clock counts: nobody who sets a clock makes a reservation longer or shorter.
@@ -15,7 +16,8 @@ use tidewire_core::{Draw, UnixTime};
 /// How long a reservation lasts that was given at `now`.
 pub(super) fn time_to_live(expire: UnixTime, now: Option<UnixTime>, config: &ClientConfig) -> Duration {
     let left = now.map_or(Duration::ZERO, |now| now.until(expire));
-    at_least_a_millisecond(if left.is_zero() { config.assumed_ttl } else { left.min(config.max_ttl) })
+    let is_likely = !left.is_zero() && left <= config.max_ttl.saturating_add(config.max_ttl / 8);
+    at_least_a_millisecond(if is_likely { left.min(config.max_ttl) } else { config.assumed_ttl })
 }
 
 /// After how long to renew it.
@@ -41,13 +43,16 @@ mod tests {
             (Some(NOW), NOW + 1, 1),
             (Some(NOW), NOW + max, max),
             (Some(NOW), NOW + max + 1, max),
-            (Some(NOW), u64::MAX, max),
-            (Some(NOW), u64::MAX - 1, max),
+            (Some(NOW), NOW + max + max / 8, max),
+            (Some(NOW), NOW + max + max / 8 + 1, assumed),
+            (Some(NOW), NOW + 24 * 3600, assumed),
+            (Some(NOW), u64::MAX, assumed),
+            (Some(NOW), u64::MAX - 1, assumed),
             (Some(NOW), NOW, assumed),
             (Some(NOW), NOW - 1, assumed),
             (Some(NOW), 0, assumed),
             (Some(u64::MAX), u64::MAX, assumed),
-            (Some(0), u64::MAX, max),
+            (Some(0), u64::MAX, assumed),
             (None, NOW + 3600, assumed),
             (None, u64::MAX, assumed),
         ];

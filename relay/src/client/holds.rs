@@ -216,7 +216,7 @@ impl Client {
         let event = match failure {
             Failure::Transport(why) => {
                 hold.last = Some(why.clone());
-                Event::Failed { relay, why, retry }
+                Event::Failed { relay, why, retry: delay }
             }
             Failure::Refused(why) => {
                 hold.last = Some(why.to_smolstr());

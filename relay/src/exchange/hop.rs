@@ -126,17 +126,21 @@ impl Serving {
         input: Input,
     ) -> Result<Option<Request>, Fault> {
         let waiting = self.wait.is_waiting();
+        let mut denied = false;
         let result = self.wait.message(now, rx, input, |message: HopMessage| {
             Ok(match present(message.r#type, Field::Type)? {
                 HopMessage::RESERVE => Request::Reserve,
-                HopMessage::CONNECT => Request::Connect { destination: read_peer(message.peer)? },
+                HopMessage::CONNECT => {
+                    denied = self.context.relayed;
+                    Request::Connect { destination: read_peer(message.peer)? }
+                }
                 got => return Err(Fault::UnexpectedType { expected: Expected::HopRequest, got }),
             })
         });
         match &result {
             Ok(Some(request)) => self.step = Step::Asked { reserve: *request == Request::Reserve },
             Err(fault) if waiting => {
-                if let Some(status) = refusal(fault) {
+                if let Some(status) = refusal(fault, denied) {
                     encode_message(&HopMessage::of_status(status), tx);
                 }
             }
@@ -196,7 +200,7 @@ impl Serving {
         limit: Limit,
         keypair: Option<&Keypair>,
     ) -> Result<HopMessage, VoucherError> {
-        let Context { local, remote } = self.context;
+        let Context { local, remote, .. } = self.context;
         let voucher = Voucher { relay: local, peer: remote, expiration: expire };
         let voucher = keypair.map(|keypair| voucher.seal(keypair)).transpose()?;
         let complete = addresses.iter().filter_map(|address| address.with_peer_id(local).ok());
@@ -222,10 +226,13 @@ const NESTED: usize = 3;
 /// What a relay says to a remote at fault. Nothing to one that left without a word.
 ///
 /// An unknown type is `MALFORMED_MESSAGE`, as go has it; a known one that is no request is `UNEXPECTED_MESSAGE`. js says the
-/// latter to both.
-fn refusal(fault: &Fault) -> Option<Status> {
+/// latter to both. `denied`: it asks for a circuit over a relayed connection. That is refused before it is looked at whom it wants
+/// to reach, as in go, so that one request has one answer whether or not its peer id is one. What is no request, or names no
+/// type, can't be denied: it stays malformed over a relayed connection too.
+fn refusal(fault: &Fault, denied: bool) -> Option<Status> {
     match fault {
         Fault::Silent => None,
+        _ if denied => Some(Status::PERMISSION_DENIED),
         Fault::UnexpectedType { got: HopMessage::STATUS, .. } => Some(Status::UNEXPECTED_MESSAGE),
         _ => Some(Status::MALFORMED_MESSAGE),
     }

@@ -22,11 +22,11 @@
 //! let (mut there, mut back) = (BytesMut::new(), BytesMut::new());
 //!
 //! // The peer asks for a reservation.
-//! let at_peer = Context { local: peer.peer_id(), remote: relay.peer_id() };
+//! let at_peer = Context { local: peer.peer_id(), remote: relay.peer_id(), relayed: false };
 //! let mut asker = Asker::new(&Ask::Reserve, &at_peer, &config, now, &mut there);
 //!
 //! // The relay hears it, somebody decides, the relay answers.
-//! let at_relay = Context { local: relay.peer_id(), remote: peer.peer_id() };
+//! let at_relay = Context { local: relay.peer_id(), remote: peer.peer_id(), relayed: false };
 //! let mut responder = Responder::new(Service::Hop, &at_relay, &config, now);
 //! assert_eq!(responder.advance(now, &mut there, &mut back)?, Some(Request::Reserve));
 //! let reply = Reply::Reserved {
@@ -94,6 +94,8 @@ pub struct Context {
     pub local: PeerId,
     /// The peer at the other end, as the connection proved it.
     pub remote: PeerId,
+    /// Whether the connection goes through a relay itself.
+    pub relayed: bool,
 }
 
 /// What we ask, on a stream that we opened.

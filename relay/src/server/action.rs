@@ -103,12 +103,17 @@ pub enum Event {
     },
     /// A request was refused.
     Refused {
+        /// On which connection.
+        connection: ConnectionId,
         /// Whose.
         peer: PeerId,
         /// What it asked for.
         asked: Asked,
         /// Why.
         why: Refusal,
+        /// How many requests this stands for; the rest speaks of the last of them. The server itself tells of each: 1. Its caller
+        /// may tell those that follow on one connection together, as `tidewire-host` does.
+        count: u64,
     },
     /// A circuit carries bytes.
     CircuitOpened {

@@ -10,6 +10,7 @@
 use super::CircuitEnd;
 use super::book::tree_bytes;
 use crate::{AskId, CircuitId, ConnectionId, StreamKey};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use tidewire_core::Time;
@@ -18,11 +19,12 @@ use tidewire_core::Time;
 pub(super) struct Circuits {
     /// No circuit had this number or a greater one.
     next: u64,
-    circuits: BTreeMap<CircuitId, Circuit>,
+    /// Each in memory of its own: a tree whose numbers only grow is half empty.
+    circuits: BTreeMap<CircuitId, Box<Circuit>>,
     /// Their streams: the source's from the beginning, the destination's once it accepted.
     streams: BTreeMap<StreamKey, CircuitId>,
-    /// The two connections of each.
-    on: BTreeSet<(ConnectionId, CircuitId)>,
+    /// Those that wait for their destination, by its connection.
+    opening: BTreeSet<(ConnectionId, CircuitId)>,
     /// When each is to be looked at: not while open without a limit.
     times: BTreeSet<(Time, CircuitId)>,
 }
@@ -35,7 +37,8 @@ pub(super) struct Circuit {
     pub(super) destination_peer: u32,
     /// Where the stop stream is, or is to be opened.
     pub(super) at: ConnectionId,
-    pub(super) destination: Option<StreamKey>,
+    /// The stop stream on it, once the destination accepted.
+    stop: Option<u64>,
     pub(super) state: State,
     /// Since when it is open; before that, since when it is being opened.
     pub(super) since: Time,
@@ -49,7 +52,14 @@ pub(super) struct Circuit {
 pub(super) enum State {
     Opening,
     Open,
-    Closing(CircuitEnd),
+    Closing(Box<CircuitEnd>),
+}
+
+impl Circuit {
+    /// The destination's stream, once it accepted.
+    pub(super) fn destination(&self) -> Option<StreamKey> {
+        self.stop.map(|stream| StreamKey { connection: self.at, stream })
+    }
 }
 
 impl Circuits {
@@ -58,7 +68,7 @@ impl Circuits {
             next: 0,
             circuits: BTreeMap::new(),
             streams: BTreeMap::new(),
-            on: BTreeSet::new(),
+            opening: BTreeSet::new(),
             times: BTreeSet::new(),
         }
     }
@@ -80,24 +90,13 @@ impl Circuits {
         let id = CircuitId(self.next);
         self.next = self.next.saturating_add(1);
         self.streams.insert(source, id);
-        self.on.insert((source.connection, id));
-        self.on.insert((at, id));
+        self.opening.insert((at, id));
         self.watch(id, until);
         let (source_peer, destination_peer) = peers;
-        let (destination, state, since) = (None, State::Opening, now);
-        let circuit = Circuit {
-            source,
-            source_peer,
-            destination_peer,
-            at,
-            destination,
-            state,
-            since,
-            until,
-            forward: 0,
-            backward: 0,
-        };
-        self.circuits.insert(id, circuit);
+        let (stop, state, since) = (None, State::Opening, now);
+        let circuit =
+            Circuit { source, source_peer, destination_peer, at, stop, state, since, until, forward: 0, backward: 0 };
+        self.circuits.insert(id, Box::new(circuit));
         AskId(id.0)
     }
 
@@ -105,8 +104,9 @@ impl Circuits {
     pub(super) fn accepted(&mut self, id: CircuitId, stream: StreamKey, now: Time, until: Time) {
         let Some(circuit) = self.circuits.get_mut(&id) else { return };
         self.times.remove(&(circuit.until, id));
-        (circuit.destination, circuit.state) = (Some(stream), State::Open);
+        (circuit.stop, circuit.state) = (Some(stream.stream), State::Open);
         (circuit.since, circuit.until) = (now, until);
+        self.opening.remove(&(circuit.at, id));
         self.streams.insert(stream, id);
         self.watch(id, until);
     }
@@ -117,7 +117,7 @@ impl Circuits {
         if circuit.state != State::Open {
             return false;
         }
-        circuit.state = State::Closing(why.clone());
+        circuit.state = State::Closing(Box::new(why.clone()));
         self.times.remove(&(circuit.until, id));
         circuit.until = until;
         self.watch(id, until);
@@ -127,21 +127,20 @@ impl Circuits {
     pub(super) fn remove(&mut self, id: CircuitId) -> Option<Circuit> {
         let circuit = self.circuits.remove(&id)?;
         self.streams.remove(&circuit.source);
-        if let Some(stream) = circuit.destination {
+        if let Some(stream) = circuit.destination() {
             self.streams.remove(&stream);
         }
-        self.on.remove(&(circuit.source.connection, id));
-        self.on.remove(&(circuit.at, id));
+        self.opening.remove(&(circuit.at, id));
         self.times.remove(&(circuit.until, id));
-        Some(circuit)
+        Some(*circuit)
     }
 
     pub(super) fn get(&self, id: CircuitId) -> Option<&Circuit> {
-        self.circuits.get(&id)
+        self.circuits.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: CircuitId) -> Option<&mut Circuit> {
-        self.circuits.get_mut(&id)
+        self.circuits.get_mut(&id).map(Box::as_mut)
     }
 
     /// The circuit that a stream belongs to.
@@ -149,10 +148,16 @@ impl Circuits {
         self.streams.get(&stream).copied()
     }
 
-    /// The circuits that go over a connection, at either end.
+    /// The circuits that go over a connection, at either end, or are to, the oldest first.
     pub(super) fn on(&self, connection: ConnectionId) -> Vec<CircuitId> {
-        let range = (connection, CircuitId(0))..=(connection, CircuitId(u64::MAX));
-        self.on.range(range).map(|(_, id)| *id).collect()
+        let streams = StreamKey { connection, stream: 0 }..=StreamKey { connection, stream: u64::MAX };
+        let opening = (connection, CircuitId(0))..=(connection, CircuitId(u64::MAX));
+        let mut all: Vec<_> = self.streams.range(streams).map(|(_, id)| *id).collect();
+        all.extend(self.opening.range(opening).map(|(_, id)| *id));
+        all.sort_unstable();
+        // Both ends may be on one connection.
+        all.dedup();
+        all
     }
 
     /// Whose time is next.
@@ -172,7 +177,7 @@ impl Circuits {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (CircuitId, &Circuit)> {
-        self.circuits.iter().map(|(id, circuit)| (*id, circuit))
+        self.circuits.iter().map(|(id, circuit)| (*id, &**circuit))
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -180,9 +185,10 @@ impl Circuits {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        tree_bytes::<(CircuitId, Circuit)>(self.circuits.len())
+        tree_bytes::<(CircuitId, Box<Circuit>)>(self.circuits.len())
+            + self.circuits.len() * size_of::<Circuit>()
             + tree_bytes::<(StreamKey, CircuitId)>(self.streams.len())
-            + tree_bytes::<(ConnectionId, CircuitId)>(self.on.len())
+            + tree_bytes::<(ConnectionId, CircuitId)>(self.opening.len())
             + tree_bytes::<(Time, CircuitId)>(self.times.len())
     }
 

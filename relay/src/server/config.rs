@@ -75,18 +75,34 @@ pub struct ServerConfig {
     pub address_bytes: u32,
     /// Connections that may be known. 4,194,304, the most that the connection manager allows by its own formula.
     pub connections: u32,
-    /// Heap bytes at which no new reservation and no new circuit is given, the book of connections not counted. A table
-    /// grows in steps: the step that reaches this may lead beyond it by what the largest table takes. 64 MiB.
+    /// Bytes at which no new reservation is given, and beyond which no new circuit is. Counted are the heap of the tables of
+    /// reservations, circuits, questions and rates, and [`circuit_memory`](Self::circuit_memory) for each circuit, those that are
+    /// being opened or closed included, whether or not it holds so much now. Not counted are the book of connections, and what a
+    /// connection takes by itself, its buffer of what waits to be sent above all: those are the connection manager's to limit. A
+    /// table grows in steps: the step that reaches this may lead beyond it by what the largest table takes. 320 MiB: room for
+    /// [`circuits`](Self::circuits) of the default [`limit`](Self::limit).
     pub memory: u64,
+    /// Bytes that the caller may hold for one circuit, both directions together: what came and can't go on yet. A link of
+    /// `tidewire-host` keeps it to two receive windows of its `circuit_window`, 256 KiB each, and two pieces of 64 KiB; its drivers
+    /// raise this to what their links are set to. Bytes as they came: the buffers in which they lie may have room for as much again.
+    /// A circuit never holds more than its limit lets through, and counts for no more. 640 KiB.
+    pub circuit_memory: u32,
     /// Actions that may wait to be polled before a further input is misuse, and time stands still. One input may go beyond it: the
     /// end of a connection says as much as it had circuits. 65,536.
     pub max_unpolled: u32,
 }
 
 impl ServerConfig {
+    /// What one circuit counts for in [`memory`](Self::memory).
+    pub(super) fn memory_of_circuit(&self) -> u32 {
+        let both_ways = self.limit.data.map_or(u64::MAX, |each| each.saturating_mul(2));
+        u32::try_from(both_ways).unwrap_or(u32::MAX).min(self.circuit_memory)
+    }
+
     /// A relay that limits nothing but its memory and what its tables may hold: no count, no rate, no bytes, no time.
     ///
-    /// For a relay that serves friends, and for measuring.
+    /// For a relay that serves friends, and for measuring. Its `memory` is 16 GiB, room for 26,000 circuits that all hold as much
+    /// as they may: give it what the machine has.
     pub fn unlimited() -> Self {
         ServerConfig {
             reservations: u32::MAX,
@@ -99,7 +115,7 @@ impl ServerConfig {
             reserve_per_network: RateConfig::OFF,
             connect_per_peer: RateConfig::OFF,
             connect_per_network: RateConfig::OFF,
-            memory: 1 << 30,
+            memory: 16 << 30,
             ..ServerConfig::default()
         }
     }
@@ -133,7 +149,8 @@ impl Default for ServerConfig {
             addresses: 16,
             address_bytes: 3072,
             connections: 1 << 22,
-            memory: 64 << 20,
+            memory: 320 << 20,
+            circuit_memory: 640 << 10,
             max_unpolled: 65_536,
         }
     }

@@ -18,8 +18,9 @@
 //!
 //! | | RESERVE | CONNECT |
 //! |---|---|---|
-//! | the request can't be read (before this machine) | 400, 401 | 400, 401 |
+//! | it is no request that can be read (before this machine) | 400, 401 | 400, 401 |
 //! | it came over a relayed connection | 202 | 202 |
+//! | it names no destination (before this machine) | | 400 |
 //! | the access rules forbid it | 202 | 202 |
 //! | the rules leave it to the application: draining, not serving, a rate, too many questions; else it is asked | 200 | 201 |
 //! | the application says no, or nothing in time | 202 | 202 |
@@ -32,6 +33,9 @@
 //! | the memory is used up | 200 | 201 |
 //! | a circuit to itself | | 203 |
 //! | the destination refuses, doesn't answer in time, can't be asked, is lost | | 203 |
+//!
+//! Only what says that it is a RESERVE or a CONNECT can come over the wrong connection: a message of another type, or of none, is
+//! 400 or 401 over any, as in go-libp2p. circuit-v2.md has no order.
 //!
 //! The application is asked only what the rates let through: a question costs more than an answer. A request that was let
 //! through is not counted again when the answer comes.
@@ -207,7 +211,13 @@ impl Server {
         self.actions.push_back(Action::Event(event));
     }
 
-    /// What relaying holds: all but the book of connections and what waits to be polled.
+    /// What relaying may come to hold without giving anything more: its tables, and what waits in circuits at the caller's.
+    fn may_hold(&self) -> u64 {
+        let circuits = u64::from(self.circuits.len()) * u64::from(self.config.memory_of_circuit());
+        u64::try_from(self.relaying_memory()).unwrap_or(u64::MAX).saturating_add(circuits)
+    }
+
+    /// What its tables hold: all but the book of connections and what waits to be polled.
     fn relaying_memory(&self) -> usize {
         let rates = [&self.reserve_rates, &self.connect_rates];
         let rates = rates.map(|rates| rates.peers.memory_used() + rates.networks.memory_used());

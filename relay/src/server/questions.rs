@@ -44,8 +44,7 @@ impl Questions {
 
     /// The streams of a connection that have one.
     pub(super) fn on(&self, connection: ConnectionId) -> Vec<StreamKey> {
-        let at = |stream| StreamKey { connection, stream };
-        self.open.range(at(0)..=at(u64::MAX)).map(|(stream, _)| *stream).collect()
+        self.open.range(StreamKey::of(connection)).map(|(stream, _)| *stream).collect()
     }
 
     pub(super) fn streams(&self) -> Vec<StreamKey> {

@@ -100,7 +100,7 @@ impl Server {
     fn end_circuit(&mut self, id: CircuitId, end: CircuitEnd) {
         let Some((circuit, source, destination)) = self.forget(id) else { return };
         let why = match (circuit.state, end) {
-            (State::Closing(why), _) => why,
+            (State::Closing(why), _) => *why,
             (_, CircuitEnd::Other { why }) => CircuitEnd::Other { why: cut(&why, MAX_TEXT).into() },
             (_, end) => end,
         };
@@ -123,7 +123,7 @@ impl Server {
                 self.close(id, CircuitEnd::TimeLimit { duration });
             }
             Some(State::Closing(why)) => {
-                let why = why.clone();
+                let why = (**why).clone();
                 self.end_circuit(id, why);
             }
             None => {}

@@ -68,7 +68,8 @@ impl Server {
         };
         *counter = counter.saturating_add(1);
         self.act(Action::Reply { stream, reply: Reply::Refused { status } });
-        self.tell(Event::Refused { peer, asked, why });
+        let connection = stream.connection;
+        self.tell(Event::Refused { connection, peer, asked, why, count: 1 });
     }
 
     /// One question less about a peer.
@@ -194,7 +195,7 @@ impl Server {
         if let Some(connection) = self.book.connection(requester.connection) {
             self.reservations.room(Place::of(connection, &self.config), &self.config)?;
         }
-        self.memory()
+        self.memory(1)
     }
 
     fn reserve(&mut self, stream: StreamKey, requester: &Requester) {
@@ -241,7 +242,7 @@ impl Server {
         if self.circuits.len() >= cap {
             return Err(Refusal::Circuits { cap });
         }
-        self.memory()?;
+        self.memory(self.config.memory_of_circuit())?;
         if requester.peer == destination.peer { Err(Refusal::Itself) } else { Ok(()) }
     }
 
@@ -256,11 +257,10 @@ impl Server {
         self.act(Action::OpenStop { ask, connection: at, source: requester.id, limit: self.config.limit });
     }
 
-    fn memory(&self) -> Result<(), Refusal> {
+    /// Whether so many bytes more may be held.
+    fn memory(&self, more: u32) -> Result<(), Refusal> {
         let cap = self.config.memory;
-        if u64::try_from(self.relaying_memory()).unwrap_or(u64::MAX) >= cap {
-            return Err(Refusal::Memory { cap });
-        }
-        Ok(())
+        let fits = self.may_hold().saturating_add(more.into()) <= cap;
+        if fits { Ok(()) } else { Err(Refusal::Memory { cap }) }
     }
 }

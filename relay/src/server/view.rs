@@ -156,8 +156,9 @@ pub struct Explanation {
     pub circuits_cap: u32,
     /// Addresses that holders are told.
     pub addresses: usize,
-    /// Heap bytes that relaying takes.
-    pub memory: usize,
+    /// Bytes that relaying takes, with all that its circuits may hold: what [`ServerConfig::memory`](super::ServerConfig::memory)
+    /// counts.
+    pub memory: u64,
     /// How many it may take.
     pub memory_cap: u64,
 }
@@ -227,7 +228,7 @@ impl Server {
             reservations_cap: self.config.reservations,
             circuits_cap: self.config.circuits,
             addresses: self.addresses.len(),
-            memory: self.relaying_memory(),
+            memory: self.may_hold(),
             memory_cap: self.config.memory,
         }
     }

@@ -8,6 +8,7 @@
 
 use crate::Limit;
 use crate::server::{CircuitEnd, Way};
+use alloc::boxed::Box;
 use tidewire_core::{EventMachine, Time};
 
 /// The accounting of one circuit: an [`EventMachine`], and the same as plain calls for whoever moves the bytes.
@@ -15,11 +16,14 @@ use tidewire_core::{EventMachine, Time};
 /// Each direction has the whole limit for itself, as the spec says; go, js and rust share one limit out to both.
 #[derive(Debug)]
 pub struct Splice {
-    limit: Limit,
+    /// Bytes that may go each way; `u64::MAX` without a limit.
+    most: u64,
+    opened: Time,
     until: Time,
     forward: Lane,
     backward: Lane,
-    end: Option<CircuitEnd>,
+    /// Apart: a relay has many circuits that go on.
+    end: Option<Box<CircuitEnd>>,
     told: bool,
 }
 
@@ -80,9 +84,10 @@ pub enum Misuse {}
 impl Splice {
     /// A circuit that is open from now on.
     pub fn new(limit: &Limit, now: Time) -> Self {
+        let most = limit.bytes().unwrap_or(u64::MAX);
         let until = limit.time().map_or(Time::NEVER, |duration| now + duration);
         let (forward, backward) = (Lane::default(), Lane::default());
-        Splice { limit: *limit, until, forward, backward, end: None, told: false }
+        Splice { most, opened: now, until, forward, backward, end: None, told: false }
     }
 
     /// How many bytes may still go this way; `usize::MAX` if there is no limit. 0 after the direction's or the circuit's end.
@@ -94,9 +99,9 @@ impl Splice {
         if self.end.is_some() || lane.finished {
             return 0;
         }
-        match self.limit.bytes() {
-            Some(limit) => usize::try_from(limit.saturating_sub(lane.moved)).unwrap_or(usize::MAX),
-            None => usize::MAX,
+        match self.most {
+            u64::MAX => usize::MAX,
+            most => usize::try_from(most.saturating_sub(lane.moved)).unwrap_or(usize::MAX),
         }
     }
 
@@ -135,16 +140,14 @@ impl Splice {
     /// The circuit is over for this reason, unless it is already: an end reset its stream, or its connection is gone.
     pub fn close(&mut self, end: CircuitEnd) {
         if self.end.is_none() {
-            self.end = Some(end);
+            self.end = Some(Box::new(end));
         }
     }
 
     /// Lets time pass. At [`deadline`](EventMachine::deadline) the circuit is over.
     pub fn tick(&mut self, now: Time) {
-        if let Some(duration) = self.limit.time()
-            && now >= self.until
-        {
-            self.close(CircuitEnd::TimeLimit { duration });
+        if !self.until.is_never() && now >= self.until {
+            self.close(CircuitEnd::TimeLimit { duration: self.until.since(self.opened) });
         }
     }
 
@@ -156,7 +159,7 @@ impl Splice {
 
     /// How it ended; `None` while it goes on.
     pub fn ended(&self) -> Option<Ended> {
-        let end = self.end.clone()?;
+        let end = self.end.as_deref()?.clone();
         Some(Ended { end, forward: self.forward.moved, backward: self.backward.moved })
     }
 
@@ -182,10 +185,8 @@ impl Splice {
     /// More came than may go. Behind the direction's end that is the remote's affair, not the limit's.
     #[cold]
     fn overrun(&mut self, way: Way) {
-        if let Some(bytes) = self.limit.bytes()
-            && !self.lane(way).finished
-        {
-            self.close(CircuitEnd::DataLimit { way, bytes });
+        if self.most < u64::MAX && !self.lane(way).finished {
+            self.close(CircuitEnd::DataLimit { way, bytes: self.most });
         }
     }
 }
@@ -231,9 +232,10 @@ impl EventMachine for Splice {
     }
 
     fn memory_used(&self) -> usize {
-        match &self.end {
+        let said = match self.end.as_deref() {
             Some(CircuitEnd::Other { why }) if why.is_heap_allocated() => why.len(),
             _ => 0,
-        }
+        };
+        said + if self.end.is_some() { size_of::<CircuitEnd>() } else { 0 }
     }
 }

@@ -227,7 +227,10 @@ impl Node {
         let relay = &self.relays[&relay];
         let id = relay.key.peer_id();
         let (mut there, mut back) = (bytes::BytesMut::new(), bytes::BytesMut::new());
-        let (at_us, at_relay) = (Context { local: self.us, remote: id }, Context { local: id, remote: self.us });
+        let (at_us, at_relay) = (
+            Context { local: self.us, remote: id, relayed: false },
+            Context { local: id, remote: self.us, relayed: false },
+        );
         let mut asker = Asker::new(&Ask::Reserve, &at_us, &Config::default(), self.now, &mut there);
         let mut responder = Responder::new(Service::Hop, &at_relay, &Config::default(), self.now);
         responder.advance(self.now, &mut there, &mut back).unwrap();

@@ -9,6 +9,8 @@ use tidewire_relay::{ConnectionId, circuit_address};
 
 /// An AutoRelay, and what the rules say of it.
 pub struct World {
+    /// Kinds of actions and events that came up, and why relays were dropped.
+    pub seen: BTreeSet<String>,
     config: AutoRelayConfig,
     auto: AutoRelay,
     now: Time,
@@ -56,6 +58,7 @@ impl World {
         let fixed = |n: u8| Candidate { peer: peer(n), addresses: vec![address(n)] };
         config.static_relays = (0..bytes[6] % 3).map(|n| fixed(10 + n)).collect();
         let mut world = World {
+            seen: BTreeSet::new(),
             auto: AutoRelay::new(config.clone(), peer(0), &Seed::new([bytes[7]; 32]), Time::ZERO),
             now: Time::ZERO,
             next: 1,
@@ -250,6 +253,12 @@ impl World {
     }
 
     fn hear(&mut self, action: Action) {
+        let said = match &action {
+            Action::Event(Event::Dropped { why, .. }) => format!("Dropped:{why:?}"),
+            Action::Event(event) => format!("{event:?}"),
+            action => format!("{action:?}"),
+        };
+        self.seen.extend(said.split([' ', '(']).next().map(str::to_owned));
         match action {
             Action::Find { count } => {
                 assert!(self.config.discover && count > 0 && count <= self.config.max_candidates);

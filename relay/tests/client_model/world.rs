@@ -13,6 +13,8 @@ const UNIX: u64 = 1_900_000_000;
 
 /// A client, and what the rules say of it.
 pub struct World {
+    /// Kinds of actions and events that came up.
+    pub seen: BTreeSet<String>,
     config: ClientConfig,
     client: Client,
     now: Time,
@@ -53,8 +55,8 @@ pub fn reservation(relay_seed: u8, expire: u64, addresses: &[Multiaddr]) -> Rese
     let key = |n: u8| tidewire_core::Keypair::from_seed(&Seed::new([n; 32]));
     let (relay, us) = (key(relay_seed), key(0));
     let (mut there, mut back) = (bytes::BytesMut::new(), bytes::BytesMut::new());
-    let at_us = Context { local: us.peer_id(), remote: relay.peer_id() };
-    let at_relay = Context { local: relay.peer_id(), remote: us.peer_id() };
+    let at_us = Context { local: us.peer_id(), remote: relay.peer_id(), relayed: false };
+    let at_relay = Context { local: relay.peer_id(), remote: us.peer_id(), relayed: false };
     let mut asker = Asker::new(&Ask::Reserve, &at_us, &Config::default(), Time::ZERO, &mut there);
     let mut responder = Responder::new(Service::Hop, &at_relay, &Config::default(), Time::ZERO);
     use tidewire_core::Machine;
@@ -85,6 +87,7 @@ impl World {
             config.renew_min = Duration::ZERO;
         }
         let mut world = World {
+            seen: BTreeSet::new(),
             client: Client::new(config.clone(), peer(0), &Seed::new([bytes[7]; 32])),
             config,
             now: Time::ZERO,
@@ -369,6 +372,11 @@ impl World {
     }
 
     fn hear(&mut self, action: Action) {
+        let said = match &action {
+            Action::Event(event) => format!("{event:?}"),
+            action => format!("{action:?}"),
+        };
+        self.seen.extend(said.split([' ', '(']).next().map(str::to_owned));
         match action {
             Action::Connect { relay, addresses } => {
                 assert!(!self.direct(relay), "there is a connection");

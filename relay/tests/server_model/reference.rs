@@ -524,7 +524,8 @@ impl Model {
             Asked::Connect { .. } => self.counters.circuits_refused += 1,
         }
         self.out.push(Action::Reply { stream, reply: Reply::Refused { status } });
-        self.out.push(Action::Event(Event::Refused { peer, asked, why }));
+        let connection = stream.connection;
+        self.out.push(Action::Event(Event::Refused { connection, peer, asked, why, count: 1 }));
     }
 
     fn fail(&mut self, id: CircuitId, why: Refusal) {

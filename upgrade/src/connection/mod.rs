@@ -252,6 +252,12 @@ impl Connection {
         Batch::new(self, tx).read(id)
     }
 
+    /// Keeps the receive window of a stream from growing beyond yamux's `max_narrow_window`: for streams that are many and need
+    /// not be fast each. mplex has no windows; its `max_stream_buffer` bounds what it keeps.
+    pub fn narrow(&mut self, id: StreamId) {
+        self.muxer.narrow(id);
+    }
+
     /// Says that we send no more on a stream. Finishing twice is harmless; before there is an answer to our proposal it takes
     /// effect with the answer.
     ///

@@ -104,6 +104,13 @@ impl AnyMuxer {
             AnyMuxer::Mplex(_) => MuxerKind::Mplex,
         }
     }
+
+    /// Keeps a stream's window from growing, where there are windows.
+    pub(crate) fn narrow(&mut self, id: StreamId) {
+        if let AnyMuxer::Yamux(yamux) = self {
+            yamux.narrow(id);
+        }
+    }
 }
 
 macro_rules! each {

@@ -166,17 +166,6 @@ impl Upgrader {
         Ok(Upgrader(Arc::new(Shared { config, peer, securities, security_names, muxer_names, connection, muxer })))
     }
 
-    /// The same node with other limits of its multiplexers.
-    #[must_use]
-    pub fn with_muxer(self, muxer: MuxerConfig) -> Self {
-        let Shared { peer, ref securities, ref security_names, ref muxer_names, ref connection, .. } = *self.0;
-        let (securities, connection) = (securities.clone(), connection.clone());
-        let (security_names, muxer_names) = (security_names.clone(), muxer_names.clone());
-        let config = Config { muxer, ..self.0.config.clone() };
-        let muxer = SharedConfig::new(&config.muxer);
-        Upgrader(Arc::new(Shared { config, peer, securities, security_names, muxer_names, connection, muxer }))
-    }
-
     /// Who we are.
     pub fn peer(&self) -> PeerId {
         self.0.peer

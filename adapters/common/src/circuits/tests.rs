@@ -1,12 +1,13 @@
 //! Circuits between nodes whose sockets are two buffers, all in one thread.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{Circuit, Gate, Kind, Task};
+use super::{Circuit, Task};
 use crate::buffer::{Buffer, lock};
 use crate::config::NodeConfig;
 use crate::hub::Job;
 use crate::line::{Line, Turned};
 use crate::node::{Node, Works};
+use crate::pump::Pump;
 use crate::stream::Stream;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -16,12 +17,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidewire_core::{Keypair, Multiaddr, PeerId, Seed, Time};
 use tidewire_host::{Command, Input, OpenOptions};
 use tidewire_multistream::{Matcher, Protocol, Protocols};
-use tidewire_relay::Limit;
 use tidewire_relay::server::{CircuitEnd, Offer, ServerConfig};
+use tidewire_relay::{CircuitId, Limit};
 use tidewire_upgrade::pipeline::Plan;
 
 const TALK: Protocol = Protocol::from_static("/talk/1.0.0");
@@ -61,7 +62,7 @@ struct Town {
     tasks: Vec<(usize, Task)>,
     /// Connections have their turns from the last to the first.
     backwards: bool,
-    /// Circuits are not run any more, but kept here.
+    /// Ends of circuits are not run any more, but kept here.
     idle: bool,
     kept: Vec<(usize, Circuit)>,
     bell: Arc<Bell>,
@@ -125,6 +126,16 @@ impl Town {
 
     fn circuits(&self) -> u32 {
         self.all[0].node.host(|host| host.relay_server().unwrap().counts().circuits)
+    }
+
+    /// What pumps at the relay.
+    fn pumps(&self) -> Vec<Arc<Pump>> {
+        lock(&self.all[0].works.hub.inner).circuits.pumps.values().cloned().collect()
+    }
+
+    /// When the first pump is to be woken.
+    fn timer(&self) -> Time {
+        lock(&self.all[0].works.hub.inner).circuits.deadline()
     }
 
     /// What runs at a node.
@@ -233,7 +244,8 @@ impl Town {
     fn circuit_is_gone(&mut self) {
         self.until(|town| {
             let peers = |of: usize| town.all[of].node.counters().peers;
-            town.circuits() == 0 && peers(1) == 1 && peers(2) == 1 && town.tasks.is_empty()
+            let gone = town.circuits() == 0 && town.pumps().is_empty();
+            gone && peers(1) == 1 && peers(2) == 1 && town.tasks.is_empty()
         });
     }
 }
@@ -241,7 +253,8 @@ impl Town {
 #[test]
 fn a_circuit_has_a_pump_at_the_relay_and_a_carrier_at_each_end() {
     let mut town = Town::connected(Limit::UNLIMITED);
-    assert_eq!([0, 1, 2].map(|of| town.tasks_of(of)), [1, 1, 1]);
+    assert_eq!([0, 1, 2].map(|of| town.tasks_of(of)), [0, 1, 1]);
+    assert_eq!(town.pumps().len(), 1);
     let (mut out, mut back) = town.talk();
     town.wait(back.write_all(b"and back")).unwrap();
     back.finish().unwrap();
@@ -258,12 +271,16 @@ fn a_connection_that_is_closed_ends_its_circuit_in_an_orderly_way() {
 }
 
 #[test]
-fn a_pump_that_is_dropped_ends_the_circuit_at_both_ends_and_says_so() {
+fn a_connection_that_breaks_ends_its_circuits_at_both_ends_and_that_is_said() {
     let mut town = Town::connected(Limit::UNLIMITED);
     let (mut out, _back) = town.talk();
     let mut events = town.all[0].node.events();
-    town.tasks.retain(|(of, _)| *of != 0);
-    town.circuit_is_gone();
+    // The relay's end of the connection to the holder.
+    let at = town.ends.iter().position(|end| end.of == 1).unwrap() ^ 1;
+    let hub = town.all[0].works.hub.clone();
+    town.ends[at].line.broken(&hub, "its task was ended");
+    assert!(town.pumps().is_empty(), "it ended with its connection");
+    town.until(|town| town.circuits() == 0);
     assert!(town.wait(out.read_chunk()).is_err());
     let ended = loop {
         let notice = town.wait(events.next()).unwrap();
@@ -275,7 +292,7 @@ fn a_pump_that_is_dropped_ends_the_circuit_at_both_ends_and_says_so() {
             break why;
         }
     };
-    assert_eq!(ended, CircuitEnd::Other { why: "its task was ended".into() });
+    assert!(matches!(ended, CircuitEnd::DestinationReset | CircuitEnd::DestinationDisconnected), "{ended:?}");
 }
 
 #[test]
@@ -288,58 +305,50 @@ fn a_carrier_that_is_dropped_breaks_its_connection() {
 }
 
 #[test]
-fn the_host_ends_a_circuit_through_its_gate() {
-    let mut town = Town::connected(Limit::UNLIMITED);
-    let gates: Vec<Arc<Gate>> = lock(&town.all[0].works.hub.inner).circuits.gates.values().cloned().collect();
-    assert_eq!(gates.len(), 1);
+fn the_host_ends_a_circuit() {
+    let mut town = Town::connected(Limit { duration: Some(Duration::from_secs(100)), data: None });
     town.steps();
-    let before = town.bell.0.load(Ordering::Relaxed);
-    gates[0].close(CircuitEnd::Drained);
-    assert!(town.bell.0.load(Ordering::Relaxed) > before, "nobody is woken");
+    let pump = town.pumps().pop().unwrap();
+    pump.close(CircuitEnd::Drained);
+    assert!(town.pumps().is_empty(), "it ended there and then");
+    assert!(town.timer().is_never(), "no timer stays behind");
+    // Nobody minds one who comes too late.
+    pump.close(CircuitEnd::Closed);
+    pump.wake_by_ref();
     town.circuit_is_gone();
-    assert!(lock(&town.all[0].works.hub.inner).circuits.gates.is_empty());
-}
-
-#[test]
-fn a_gate_tells_the_first_reason_once_and_wakes_who_asked_last() {
-    let (gate, bells) = (Gate::default(), [Arc::<Bell>::default(), Arc::default()]);
-    for bell in &bells {
-        assert_eq!(gate.closed(&bell.clone().into()), None);
-    }
-    gate.close(CircuitEnd::Drained);
-    gate.close(CircuitEnd::Closed);
-    assert_eq!(bells.each_ref().map(|bell| bell.0.load(Ordering::Relaxed)), [0, 1]);
-    assert_eq!(gate.closed(Waker::noop()), Some(CircuitEnd::Drained));
-    assert_eq!(gate.closed(Waker::noop()), None);
-}
-
-#[test]
-fn a_gate_that_was_closed_before_anybody_asked_tells_it() {
-    let gate = Gate::default();
-    gate.close(CircuitEnd::Drained);
-    assert_eq!(gate.closed(Waker::noop()), Some(CircuitEnd::Drained));
+    assert_eq!(Arc::strong_count(&pump), 1, "neither its streams nor the hub know it any more");
 }
 
 #[test]
 fn time_is_a_limit_though_nothing_goes() {
     let mut town = Town::connected(Limit { duration: Some(Duration::from_millis(100)), data: None });
-    let waker = town.bell.clone().into();
-    let pump = town.tasks.iter_mut().find(|(of, _)| *of == 0).unwrap();
-    let until = pump.1.poll(&waker).unwrap();
-    assert!(!until.is_never() && pump.1.instant(until).is_some());
+    assert!(!town.timer().is_never());
     town.circuit_is_gone();
+    assert!(town.timer().is_never());
 }
 
 #[test]
 fn a_pump_without_a_limit_in_time_waits_for_no_time_once_it_has_told_what_went() {
     let mut town = Town::connected(Limit::UNLIMITED);
-    let pump = town.tasks.iter().position(|(of, _)| *of == 0).unwrap();
-    let (_, mut pump) = town.tasks.swap_remove(pump);
-    let time = pump.poll(Waker::noop()).unwrap();
-    let at = pump.instant(time).expect("the handshake's bytes are to be told");
-    thread::sleep(at.saturating_duration_since(Instant::now()));
-    assert_eq!(pump.poll(Waker::noop()), Some(Time::NEVER));
-    assert_eq!(pump.instant(Time::NEVER), None);
+    assert!(!town.timer().is_never(), "the handshake's bytes are to be told");
+    let told = |town: &Town| town.all[0].node.host(|host| host.relay_server().unwrap().counters().forward);
+    assert_eq!(told(&town), 0);
+    thread::sleep(Duration::from_secs(1));
+    town.until(|town| town.timer().is_never());
+    assert!(told(&town) > 0);
+}
+
+#[test]
+fn a_timer_that_is_asked_for_earlier_replaces_the_one_before() {
+    let town = Town::new(Limit::UNLIMITED);
+    let hub = &town.all[0].works.hub;
+    hub.alarm(CircuitId(7), Time::NEVER, Time::from_millis(2_000_000));
+    hub.alarm(CircuitId(7), Time::from_millis(2_000_000), Time::from_millis(1_000_000));
+    assert_eq!(town.timer(), Time::from_millis(1_000_000));
+    let mut inner = lock(&hub.inner);
+    // Whose it was is gone.
+    assert!(inner.circuits.due(Time::from_millis(1_000_000)).is_empty());
+    assert!(inner.circuits.deadline().is_never());
 }
 
 #[test]
@@ -395,7 +404,7 @@ fn a_source_that_resets_is_noticed_though_the_destination_takes_nothing() {
     }
     // The dialer's end breaks; what it had sent is stuck at the relay.
     town.tasks.retain(|(of, _)| *of != 2);
-    town.until(|town| town.circuits() == 0 && town.tasks_of(0) == 0);
+    town.until(|town| town.circuits() == 0 && town.pumps().is_empty());
 }
 
 #[test]
@@ -407,21 +416,16 @@ fn a_side_that_finished_and_then_resets_is_noticed() {
         let listener = town.wait(holder.listen(&at)).unwrap();
         town.idle = true;
         let mut connecting = Box::pin(dialer.connect(&listener.addresses()[0]));
-        while town.kept.len() < 3 {
+        while town.kept.len() < 2 {
             assert!(connecting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             town.step();
         }
         town.idle = false;
         // Bare streams at both ends, in place of connections.
         let (mut lines, mut ends) = (Vec::new(), Vec::new());
-        for (at, circuit) in std::mem::take(&mut town.kept) {
-            match circuit.0 {
-                Kind::Carry { line, stream } => {
-                    lines.push(line);
-                    ends.push((at, stream));
-                }
-                splice => town.tasks.push((at, town.all[at].works.task(Circuit(splice)))),
-            }
+        for (at, Circuit { line, stream }) in std::mem::take(&mut town.kept) {
+            lines.push(line);
+            ends.push((at, stream));
         }
         town.steps();
         let at = ends.iter().position(|(at, _)| *at == of).unwrap();
@@ -430,7 +434,7 @@ fn a_side_that_finished_and_then_resets_is_noticed() {
         town.steps();
         assert_eq!(town.circuits(), 1, "half of it is still open");
         end.reset(0);
-        town.until(|town| town.circuits() == 0 && town.tasks_of(0) == 0);
+        town.until(|town| town.circuits() == 0 && town.pumps().is_empty());
     }
 }
 
@@ -470,7 +474,7 @@ fn a_connection_that_begins_while_another_does_leaves_that_ones_panic_alone() {
 
 /// The last message before a circuit goes out with its link's next turn; the pump may be there earlier.
 #[test]
-fn a_task_that_comes_before_its_stream_is_a_circuit_waits() {
+fn a_pump_that_comes_before_its_stream_is_a_circuit_waits() {
     let mut town = Town::new(Limit::UNLIMITED);
     let (holder, dialer) = (town.all[1].node.clone(), town.all[2].node.clone());
     let at: Multiaddr = format!("{}/p2p-circuit", relay_at()).parse().unwrap();
@@ -479,27 +483,4 @@ fn a_task_that_comes_before_its_stream_is_a_circuit_waits() {
     town.backwards = true;
     town.wait(dialer.connect(&listener.addresses()[0])).unwrap();
     town.talk();
-}
-
-#[test]
-fn a_circuit_that_nobody_runs_is_reset() {
-    let mut town = Town::connected(Limit::UNLIMITED);
-    let (mut out, _back) = town.talk();
-    let of_relay = town.tasks.iter().position(|(of, _)| *of == 0).unwrap();
-    drop(town.tasks.remove(of_relay));
-    assert!(town.wait(out.read_chunk()).is_err());
-    // One that was never made a task.
-    let mut town = Town::new(Limit::UNLIMITED);
-    let (holder, dialer) = (town.all[1].node.clone(), town.all[2].node.clone());
-    let at: Multiaddr = format!("{}/p2p-circuit", relay_at()).parse().unwrap();
-    let listener = town.wait(holder.listen(&at)).unwrap();
-    town.idle = true;
-    let mut connecting = Box::pin(dialer.connect(&listener.addresses()[0]));
-    while !town.kept.iter().any(|(_, circuit)| matches!(circuit.0, Kind::Splice { .. })) {
-        assert!(connecting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        town.step();
-    }
-    town.kept.clear();
-    town.idle = false;
-    assert!(town.wait(connecting).is_err());
 }

@@ -20,7 +20,7 @@ fn each_end_is_reported_once_last_and_by_whom() {
     let cases: [Case; 5] = [
         (|world| world.order(Order::Close { reason: CloseReason::Shutdown }), By::Local, Fault::None),
         (|world| world.remote.close(0, &mut world.rx), By::Remote, Fault::None),
-        (|_| {}, By::Remote, Fault::None),
+        (|_| {}, By::Remote, Fault::Transport),
         (|world| world.link.broken("cut"), By::Network, Fault::Transport),
         (
             |world| world.rx.extend_from_slice(&[0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),

@@ -4,6 +4,7 @@ use super::*;
 use crate::AskNumber;
 use crate::link::{AskFault, OpenFault};
 use tidewire_core::UnixTime;
+use tidewire_relay::autonat::{v1, v2};
 use tidewire_relay::client::Ending;
 use tidewire_relay::exchange::{Answer, Ask, Asker, Context, Reply, Request, Responder};
 use tidewire_relay::{Limit, Status};
@@ -18,7 +19,7 @@ fn name(service: Service) -> Protocol {
 
 /// The remote's view of it.
 fn context() -> Context {
-    Context { local: peer(2), remote: peer(1) }
+    Context { local: peer(2), remote: peer(1), relayed: false }
 }
 
 /// The link lets the remote ask everything, and the remote the link.
@@ -95,6 +96,10 @@ impl World {
     }
 }
 
+fn probe() -> Ask {
+    Ask::Probe { nonce: 7, addresses: alloc::vec!["/ip4/192.0.2.9/tcp/1".parse().unwrap()] }
+}
+
 /// Each question that a remote may ask, whether it makes a circuit, and a reply.
 fn questions() -> Vec<(Ask, Reply, bool)> {
     let (limit, expire) = (Limit::UNLIMITED, UnixTime::from_secs(2_000_000_000));
@@ -107,6 +112,14 @@ fn questions() -> Vec<(Ask, Reply, bool)> {
         (Ask::Connect { destination: peer(3) }, refused.clone(), false),
         (Ask::Stop { source: peer(3), limit }, Reply::Accepted, true),
         (Ask::Stop { source: peer(3), limit }, refused, false),
+        (Ask::DialMe { addresses: at.clone() }, Reply::Dialed(v1::Response::ok(Some(at[0].clone()))), false),
+        (
+            Ask::DialMe { addresses: at.clone() },
+            Reply::Dialed(v1::Response::failed(v1::Status::DIAL_ERROR, "no")),
+            false,
+        ),
+        (probe(), Reply::Probed(v2::Response::dialed(0, v2::DialStatus::OK)), false),
+        (probe(), Reply::Probed(v2::Response::refused(v2::Status::DIAL_REFUSED)), false),
         (Ask::DialBack { nonce: 7 }, Reply::BackHeard, false),
     ]
 }
@@ -139,7 +152,7 @@ fn each_question_is_told_and_answered_by_the_host() {
 
 #[test]
 fn each_answer_is_told_once() {
-    for (ask, reply, circuit) in questions().into_iter().filter(|(ask, ..)| !matches!(ask, Ask::DialBack { .. })) {
+    for (ask, reply, circuit) in questions() {
         let mut world = world();
         let id = world.asks(ask.clone());
         let asked = BytesMut::from(&read_all(&mut world, id)[..]);
@@ -154,6 +167,65 @@ fn each_answer_is_told_once() {
         world.end();
         assert_eq!(world.answers().len(), 1, "{ask:?}");
     }
+}
+
+#[test]
+fn what_a_probe_costs_is_told_and_paid_when_the_host_says_so() {
+    let mut world = world();
+    let id = world.asks(probe());
+    let mut responder = Responder::new(Service::AutonatV2Request, &context(), &LinkConfig::default().relay, Time::ZERO);
+    let (mut rx, mut tx) = (BytesMut::from(&read_all(&mut world, id)[..]), BytesMut::new());
+    assert!(matches!(responder.advance(Time::ZERO, &mut rx, &mut tx), Ok(Some(Request::Probe { nonce: 7, .. }))));
+    responder.reply(Time::ZERO, &Reply::AskData { index: 0, bytes: 30_000 }, None, &mut tx).unwrap();
+    // A word of the host's that comes too early pays nothing.
+    world.order(Order::Pay { ask: ASK });
+    world.turn();
+    assert!(read_all(&mut world, id).is_empty());
+    world.remote.write(id, &tx.split(), &mut world.rx).unwrap();
+    world.turn();
+    assert_eq!(world.answers(), [Ok(Answer::CostAsked { index: 0, bytes: 30_000 })]);
+    assert!(read_all(&mut world, id).is_empty(), "paid unasked");
+    world.order(Order::Pay { ask: ASK });
+    world.turn();
+    let mut paid = BytesMut::from(&read_all(&mut world, id)[..]);
+    let heard = responder.advance(Time::ZERO, &mut paid, &mut tx).unwrap();
+    assert!(matches!(heard, Some(Request::Paid { bytes }) if bytes >= 30_000), "{heard:?}");
+    let response = v2::Response::dialed(0, v2::DialStatus::OK);
+    responder.reply(Time::ZERO, &Reply::Probed(response), None, &mut tx).unwrap();
+    world.remote.write(id, &tx.split(), &mut world.rx).unwrap();
+    world.remote.finish(id, &mut world.rx).unwrap();
+    world.turn();
+    assert_eq!(world.answers()[1..], [Ok(Answer::Probed(response))]);
+    assert_eq!(world.counted(), (1, 1));
+}
+
+#[test]
+fn a_remote_that_is_to_pay_is_asked_and_told_what_it_did() {
+    let mut world = world();
+    let (ask, config) = (probe(), LinkConfig::default().relay);
+    let mut said = BytesMut::new();
+    let mut asker = Asker::new(&ask, &context(), &config, Time::ZERO, &mut said);
+    let id = world.call(name(ask.service()), &said.split());
+    world.turn();
+    let stream = world.asked()[0].0;
+    world.order(Order::Reply { stream, reply: Reply::AskData { index: 0, bytes: 30_000 } });
+    world.turn();
+    let mut rx = BytesMut::from(&read_all(&mut world, id)[..]);
+    let answer = asker.advance(Time::ZERO, &mut rx, &mut said).unwrap();
+    assert_eq!(answer, Some(Answer::CostAsked { index: 0, bytes: 30_000 }));
+    assert_eq!(world.asked().len(), 1, "nothing was paid yet");
+    asker.pay(Time::ZERO, &mut said).unwrap();
+    while !said.is_empty() {
+        assert_eq!(world.remote.write(id, &said, &mut world.rx), Ok(said.len()));
+        said.clear();
+        world.turn();
+        assert_eq!(asker.advance(Time::ZERO, &mut rx, &mut said), Ok(None));
+    }
+    assert!(matches!(world.asked()[1..], [(it, Request::Paid { bytes })] if it == stream && *bytes >= 30_000));
+    world.order(Order::Reply { stream, reply: Reply::Probed(v2::Response::dialed(0, v2::DialStatus::OK)) });
+    world.turn();
+    let mut rx = BytesMut::from(&read_all(&mut world, id)[..]);
+    assert!(matches!(asker.advance(Time::ZERO, &mut rx, &mut said), Ok(Some(Answer::Probed(_)))));
 }
 
 #[test]
@@ -186,9 +258,7 @@ fn a_remote_that_asks_for_nothing_is_given_up() {
 
 #[test]
 fn a_question_that_nobody_answers_fails_in_time() {
-    for ask in
-        [Ask::Reserve, Ask::Connect { destination: peer(3) }, Ask::Stop { source: peer(3), limit: Limit::UNLIMITED }]
-    {
+    for (ask, ..) in questions() {
         let mut world = world();
         world.asks(ask.clone());
         world.pass(Duration::from_secs(61));
@@ -282,10 +352,13 @@ fn only_so_many_ask_at_once() {
     assert_eq!(world.asked().len(), 3);
     let resets = world.seen.iter().filter(|event| matches!(event, Event::Reset { .. })).count();
     assert_eq!(resets, 2);
-    // Those that are answered make room.
+    // Those that are answered make room once they are over.
     let first = world.asked()[0].0;
     world.order(Order::Reply { stream: first, reply: Reply::Refused { status: Status::PERMISSION_DENIED } });
     world.turn();
+    world.call(name(Service::Hop), &question(&Ask::Reserve));
+    world.turn();
+    assert_eq!(world.asked().len(), 3);
     world.pass(LinkConfig::default().write_timeout);
     world.call(name(Service::Hop), &question(&Ask::Reserve));
     world.turn();

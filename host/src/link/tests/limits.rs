@@ -162,8 +162,7 @@ fn the_link_s_word_on_the_multiplexer_goes_before_its_own() {
     let yamux = |link: LinkConfig, change: fn(&mut muxer::yamux::Config)| {
         let mut config = Config::default();
         change(&mut config.muxer.yamux);
-        let upgrader = Upgrader::new(&keypair(1), &Seed::new([11; 32]), config).unwrap();
-        let shared = LinkShared::new(upgrader, keypair(1), Seed::new([12; 32]), link);
+        let shared = LinkShared::new(&keypair(1), &Seed::new([12; 32]), config, link).unwrap();
         shared.upgrader().config().muxer.yamux.clone()
     };
     let ours = yamux(LinkConfig::default(), |_| {});

@@ -5,11 +5,12 @@ mod exchanges;
 mod inside;
 mod laws;
 mod limits;
+mod probes;
 mod streams;
 
 use super::{Link, LinkConfig, LinkEvent, LinkSetup, LinkShared, Order, Report, Routes, StreamEvent};
 use crate::identify::{Card, Profile};
-use crate::{ConnectionId, OpenId, StreamId};
+use crate::{ConnectionId, DialId, OpenId, StreamId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::BytesMut;
@@ -53,6 +54,8 @@ struct Setup {
     services: Vec<Service>,
     /// Every stream that is reported is admitted.
     admit: bool,
+    dial: Option<DialId>,
+    expected: Option<PeerId>,
 }
 
 impl Default for Setup {
@@ -66,6 +69,8 @@ impl Default for Setup {
             serves: alloc::vec![ECHO],
             services: Vec::new(),
             admit: true,
+            dial: None,
+            expected: None,
         }
     }
 }
@@ -75,12 +80,12 @@ impl Setup {
         let mut config = self.ours.clone();
         config.muxers = alloc::vec![self.muxer];
         let routes = Routes::new(&router(&[ECHO]), &self.services, &config.connection);
-        let upgrader = Upgrader::new(&keypair(1), &Seed::new([11; 32]), config).unwrap();
-        let shared = LinkShared::new(upgrader, keypair(1), Seed::new([12; 32]), self.link.clone());
+        let shared = LinkShared::new(&keypair(1), &Seed::new([12; 32]), config, self.link.clone()).unwrap();
         let profile = Profile { agent: "us/1".into(), protocols: routes.names(), ..Profile::default() };
         let card = Arc::new(Card::new(&keypair(1), &profile).unwrap());
         let remote = "/ip4/192.0.2.2/tcp/4001".parse().unwrap();
-        Link::new(&shared, LinkSetup { connection: ConnectionId(5), plan, expected: None, remote, routes, card })
+        let (connection, dial, expected) = (ConnectionId(5), self.dial, self.expected);
+        Link::new(&shared, LinkSetup { connection, dial, plan, expected, remote, routes, card })
     }
 
     fn upgrade(&self, plan: Plan) -> Upgrade {

@@ -57,7 +57,7 @@ impl Host {
     fn on_auto(&mut self, action: Action) {
         match action {
             Action::Find { count } => self.tell(Event::RelaysWanted { count }),
-            Action::Connect { peer, addresses } => self.connect_directly(Part::Auto, peer, &addresses),
+            Action::Connect { peer, addresses } => self.connect_directly(Part::Auto, peer, &addresses, false),
             Action::Hold { relay, addresses } => {
                 let held = self.hold(relay, &addresses, Holder::AutoRelay);
                 // As many as may be are held: then it is as if this one refused.

@@ -1,12 +1,14 @@
 //! Circuits that end here: connections whose transport is a stream to a relay.
 
-use super::key;
-use crate::link::Fault;
+use super::{connection_of, key, named};
+use crate::link::{Fault, Order};
 use crate::machine::Host;
-use crate::{By, ConnectionId, DialId, StreamId};
+use crate::machine::connections::may_be_its_circuit;
+use crate::{Action, By, ConnectionId, DialId, StreamId};
 use alloc::collections::BTreeMap;
 use smol_str::{SmolStr, ToSmolStr};
-use tidewire_core::Multiaddr;
+use tidewire_connmgr::CloseReason;
+use tidewire_core::{Multiaddr, Time};
 use tidewire_relay::client::CircuitEnd;
 use tidewire_relay::{Limit, StreamKey};
 
@@ -23,16 +25,41 @@ pub(super) struct Circuits {
     explained: BTreeMap<ConnectionId, SmolStr>,
 }
 
+/// Connections to relays that are to be closed once what goes over them has said its goodbye.
+#[derive(Debug)]
+pub(super) struct Goodbyes {
+    waiting: BTreeMap<ConnectionId, CloseReason>,
+    until: Time,
+}
+
+impl Default for Goodbyes {
+    fn default() -> Self {
+        Goodbyes { waiting: BTreeMap::new(), until: Time::NEVER }
+    }
+}
+
+impl Goodbyes {
+    pub(super) fn deadline(&self) -> Time {
+        if self.waiting.is_empty() { Time::NEVER } else { self.until }
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.waiting.len() * size_of::<(ConnectionId, CloseReason)>()
+    }
+}
+
 /// A circuit's end.
 #[derive(Clone, Debug)]
 pub(super) struct End {
     pub(super) limit: Limit,
     /// The connection that is made of it.
     pub(super) upper: Option<ConnectionId>,
+    /// The same, when it is gone too.
+    made: Option<ConnectionId>,
     /// The dial that it fulfils, until it is a connection.
     dial: Option<DialId>,
     /// The connection broke, and as whose doing and how its link took that. It is told once it is known why the circuit ended.
-    held: Option<(By, SmolStr)>,
+    held: Option<(By, Fault, SmolStr)>,
 }
 
 impl Circuits {
@@ -41,13 +68,13 @@ impl Circuits {
         if let Some(dial) = dial {
             self.dials.insert(dial, stream);
         }
-        self.all.insert(stream, End { limit, upper: None, dial, held: None });
+        self.all.insert(stream, End { limit, upper: None, made: None, dial, held: None });
     }
 
     /// A connection is made of it. False: there is no such circuit.
     pub(super) fn carried(&mut self, connection: ConnectionId, stream: StreamKey) -> bool {
         let Some(end) = self.all.get_mut(&stream) else { return false };
-        end.upper = Some(connection);
+        (end.upper, end.made) = (Some(connection), Some(connection));
         self.uppers.insert(connection, stream);
         true
     }
@@ -74,10 +101,20 @@ impl Circuits {
         self.all.contains_key(&stream)
     }
 
+    /// The connection that was made of it, if one was.
+    pub(super) fn made_of(&self, stream: StreamKey) -> Option<ConnectionId> {
+        self.all.get(&stream)?.made
+    }
+
+    /// Whether circuits of ours go over a connection.
+    fn any_over(&self, connection: ConnectionId) -> bool {
+        self.all.range(StreamKey::of(named(connection))).next().is_some()
+    }
+
     /// A connection broke. The stream that it was made of, if it is to be waited for the reason.
-    fn hold(&mut self, connection: ConnectionId, by: By, why: &SmolStr) -> Option<StreamKey> {
+    fn hold(&mut self, connection: ConnectionId, by: By, fault: Fault, why: &SmolStr) -> Option<StreamKey> {
         let stream = *self.uppers.get(&connection)?;
-        self.all.get_mut(&stream)?.held = Some((by, why.clone()));
+        self.all.get_mut(&stream)?.held = Some((by, fault, why.clone()));
         Some(stream)
     }
 
@@ -139,8 +176,17 @@ impl Host {
     }
 
     /// A connection broke. True: it is made of a circuit, and is told to be closed once it is known why that ended.
-    pub(in crate::machine) fn awaits_reason(&mut self, connection: ConnectionId, by: By, why: &SmolStr) -> bool {
-        let Some(stream) = self.relaying.circuits.hold(connection, by, why) else { return false };
+    pub(in crate::machine) fn awaits_reason(
+        &mut self,
+        connection: ConnectionId,
+        by: By,
+        fault: Fault,
+        why: &SmolStr,
+    ) -> bool {
+        if !may_be_its_circuit(fault) {
+            return false;
+        }
+        let Some(stream) = self.relaying.circuits.hold(connection, by, fault, why) else { return false };
         // Its end is near anyway: this way it doesn't depend on anybody.
         self.reset_stream(stream);
         true
@@ -153,15 +199,58 @@ impl Host {
 
     /// It was told why a circuit ended: now the connection that is made of it may be closed.
     pub(super) fn circuit_explained(&mut self, stream: StreamKey, why: CircuitEnd) {
-        let Some(End { upper: Some(upper), held, .. }) = self.relaying.circuits.remove(stream) else { return };
+        let end = self.relaying.circuits.remove(stream);
+        self.said_goodbye(connection_of(stream.connection));
+        let Some(End { upper: Some(upper), held, .. }) = end else { return };
         // Of the others the connection's own link knows as much.
         let telling = matches!(why, CircuitEnd::LimitReached(_) | CircuitEnd::RelayLost);
         if telling {
             self.relaying.circuits.explained.insert(upper, why.to_smolstr());
         }
-        if let Some((by, text)) = held {
-            self.ended(upper, by, Fault::Transport, &text);
+        if let Some((by, fault, text)) = held {
+            self.ended(upper, by, fault, &text);
         }
+    }
+
+    /// A connection is to be closed for this reason: `None`, not yet. In a shutdown all are closed at one time, and a circuit's last
+    /// words go over the connection to its relay.
+    pub(in crate::machine) fn goodbyes_first(
+        &mut self,
+        connection: ConnectionId,
+        reason: CloseReason,
+    ) -> Option<CloseReason> {
+        if reason != CloseReason::Shutdown || !self.relaying.circuits.any_over(connection) {
+            return Some(reason);
+        }
+        let goodbyes = &mut self.relaying.goodbyes;
+        if goodbyes.waiting.is_empty() {
+            goodbyes.until = self.now + self.config.relay.goodbye;
+        }
+        goodbyes.waiting.insert(connection, reason);
+        None
+    }
+
+    /// A circuit over this connection is over.
+    fn said_goodbye(&mut self, connection: ConnectionId) {
+        if !self.relaying.circuits.any_over(connection)
+            && let Some(reason) = self.relaying.goodbyes.waiting.remove(&connection)
+        {
+            self.act(Action::Order { connection, order: Order::Close { reason } });
+        }
+    }
+
+    /// Those that took too long are waited for no more.
+    pub(super) fn goodbyes_timeout(&mut self) {
+        if self.relaying.goodbyes.deadline() <= self.now {
+            for (connection, reason) in core::mem::take(&mut self.relaying.goodbyes.waiting) {
+                self.act(Action::Order { connection, order: Order::Close { reason } });
+            }
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn goodbyes_closed(&mut self, connection: ConnectionId) {
+        self.relaying.goodbyes.waiting.remove(&connection);
     }
 
     /// Whether a relayed connection has limits. One whose circuit ended already is as good as limited.

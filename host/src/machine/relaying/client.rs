@@ -2,6 +2,7 @@
 
 use super::{Holder, Part, Relaying, connection_of, key, named, stream_of};
 use crate::link::{AskFault, OpenFault};
+use crate::machine::refusals::Refused;
 use crate::machine::{Host, Misuse};
 use crate::{Action, Carry, ConnectionId, DialId, Event, ListenerId, RequestId, StreamId};
 use alloc::boxed::Box;
@@ -12,7 +13,7 @@ use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::{DialFault, DialOptions, DialReport, Outcome};
 use tidewire_core::{Component, EventMachine, Multiaddr, PeerId};
 use tidewire_relay::autorelay;
-use tidewire_relay::client::{self, Client, Ending, Input};
+use tidewire_relay::client::{self, Client, Doing, Ending, Input};
 use tidewire_relay::exchange::Answer;
 use tidewire_relay::{AskId, CircuitDialId, Limit, StreamKey, client as relayed};
 
@@ -35,7 +36,13 @@ impl Host {
             self.tell_auto(input);
         }
         match action {
-            client::Action::Connect { relay, addresses } => self.connect_directly(Part::Client, relay, &addresses),
+            client::Action::Connect { relay, addresses } => {
+                // Who holds a reservation paces its own tries, from 1 s to 5 min. The dialer's pauses on top of these would let the
+                // first of them fail undialed, and make the next ones rarer.
+                let hold = self.relaying.client.explain(self.now, &relay);
+                let paced = hold.is_some_and(|hold| hold.doing == Doing::Connecting);
+                self.connect_directly(Part::Client, relay, &addresses, paced);
+            }
             client::Action::CancelConnect { relay } => {
                 if let Some(request) = self.relaying.unrequest(Part::Client, relay) {
                     self.manage(connmgr::Input::Cancel { request });
@@ -57,26 +64,32 @@ impl Host {
             client::Action::Circuits(addresses) => self.circuits_changed(addresses),
             client::Action::Keep { peer } => self.manage(connmgr::Input::Protect { peer, reason: KEPT }),
             client::Action::Release { peer } => self.manage(connmgr::Input::Unprotect { peer, reason: KEPT }),
-            client::Action::Event(event) => {
-                let ended = match &event {
-                    client::Event::CircuitEnded { over, why, .. } => Some((*over, *why)),
-                    _ => None,
-                };
-                self.tell(Event::RelayClient(event));
-                if let Some((over, why)) = ended {
-                    self.circuit_explained(over, why);
-                }
-            }
+            client::Action::Event(event) => self.on_client_event(event),
             _ => {}
         }
     }
 
-    /// Wants a direct connection for one of these parts.
-    pub(super) fn connect_directly(&mut self, part: Part, peer: PeerId, addresses: &[Multiaddr]) {
+    fn on_client_event(&mut self, event: client::Event) {
+        match event {
+            client::Event::CircuitRefused { connection, relay, source, why, .. } => {
+                self.refused(connection_of(connection), Refused::Circuit(relay, source, why));
+            }
+            client::Event::CircuitEnded { over, relay, peer, why, lasted, .. } => {
+                let connection = self.relaying.circuits.made_of(over).map(named);
+                let event = client::Event::CircuitEnded { over, connection, relay, peer, why, lasted };
+                self.tell(Event::RelayClient(event));
+                self.circuit_explained(over, why);
+            }
+            event => self.tell(Event::RelayClient(event)),
+        }
+    }
+
+    /// Wants a direct connection for one of these parts. `paced`: addresses that failed lately are dialed too.
+    pub(super) fn connect_directly(&mut self, part: Part, peer: PeerId, addresses: &[Multiaddr], paced: bool) {
         let request = self.openings.own_request();
         self.relaying.requests.insert(request, (part, peer));
         let mut options = DialOptions::default();
-        options.direct_only = true;
+        (options.direct_only, options.forced) = (true, paced);
         self.manage(connmgr::Input::Dial { request, peer, addresses, options });
     }
 
@@ -218,7 +231,7 @@ impl Host {
     /// Our addresses through relays changed.
     fn circuits_changed(&mut self, addresses: Vec<Multiaddr>) {
         // Announced without our id, as listeners' addresses are.
-        self.reach.set_relayed(self.now, addresses.iter().map(Multiaddr::without_peer_id).collect());
+        self.reach.set_relayed_held(self.now, addresses.iter().map(Multiaddr::without_peer_id).collect());
         self.relaying.reached_at = addresses;
         let listeners: Vec<ListenerId> = self.relaying.listens.keys().copied().collect();
         for listener in listeners {

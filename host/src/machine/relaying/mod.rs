@@ -20,10 +20,10 @@ use crate::{Action, AskNumber, Config, ConnectionId, Direction, ListenerId, Requ
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use circuits::Circuits;
+use circuits::{Circuits, Goodbyes};
 use core::time::Duration;
 use nat::Nat;
-pub(super) use probes::Probes;
+use probes::Probes;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
 use tidewire_relay::autorelay::AutoRelay;
 use tidewire_relay::client::{Client, Ending};
@@ -77,6 +77,7 @@ pub(super) struct Relaying {
     /// Our addresses through relays.
     reached_at: Vec<Multiaddr>,
     circuits: Circuits,
+    goodbyes: Goodbyes,
     nat: Nat,
     probes: Probes,
     asks: Asks,
@@ -150,6 +151,7 @@ impl Relaying {
             listens: BTreeMap::new(),
             reached_at: Vec::new(),
             circuits: Circuits::default(),
+            goodbyes: Goodbyes::default(),
             nat,
             probes: Probes::default(),
             asks: Asks::default(),
@@ -172,6 +174,7 @@ impl Relaying {
             .min(self.client.deadline())
             .min(self.nat.deadline())
             .min(self.probes.deadline())
+            .min(self.goodbyes.deadline())
             .min(self.auto.as_ref().map_or(Time::NEVER, |auto| auto.deadline()))
     }
 
@@ -184,6 +187,7 @@ impl Relaying {
             + self.probes.memory_used()
             + self.auto.as_ref().map_or(0, |auto| size_of::<AutoRelay>() + auto.memory_used())
             + self.circuits.memory_used()
+            + self.goodbyes.memory_used()
             + self.asks.memory_used()
             + self.asked.len() * (size_of::<StreamKey>() + TREE)
             + self.requests.len() * size_of::<(RequestId, Part, PeerId)>()
@@ -238,6 +242,7 @@ impl Host {
         self.relaying.nat.on_timeout(now);
         self.relaying.auto.iter_mut().for_each(|auto| auto.on_timeout(now));
         self.probes_timeout();
+        self.goodbyes_timeout();
     }
 
     /// Carries out what they want. Whether there was something.
@@ -305,6 +310,7 @@ impl Host {
         }
         let unanswered = self.relaying.asks.ended(connection);
         self.relaying.circuits.closed(connection);
+        self.goodbyes_closed(connection);
         self.tell_server(relay::server::Input::Disconnected { connection: named(connection) });
         self.tell_client(relay::client::Input::Disconnected { connection: named(connection) });
         self.nat_closed(connection);

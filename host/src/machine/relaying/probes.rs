@@ -1,30 +1,29 @@
 //! Dials apart from all others: to find out whether somebody can be reached, for AutoNAT's servers.
 //!
 //! ```text
-//!   DialBack --> Dialing, all addresses at once --connected--> Upgrading --established--> reached: the others are let go
+//!   DialBack --> Dialing, all addresses at once --connected--> Upgrading --established--> reached: it and the others are let go
 //!                     |                                           |                        '--v2: asks DialBack --> heard, or not
 //!                     '--failed-----------------------------------'--> the next one for which there was no room, or over
 //! ```
 //! At once, because one that is silent takes all the time there is.
 //! The connection manager hears nothing of them: nobody is to keep such a connection. They leave from any port, because a NAT
-//! would let one through that comes from where the peer was talking to (autonat-v2.md, "Implementation Suggestions").
+//! would let one through that comes from where the peer was talking to (autonat-v2.md, "Implementation Suggestions"). And they
+//! come from a peer of its own ([`LinkSetup::dial`](crate::link::LinkSetup::dial)): under our id the peer would have two
+//! connections to us, and lose what it opens on the one that we hang up.
 
 use super::{Part, Relaying};
 use crate::identify::IDENTIFY;
+use crate::ids::PROBES;
 use crate::link::{Order, Report};
 use crate::machine::{Host, Misuse};
 use crate::{Action, ConnectionId, DialId, Direction};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
-use smol_str::SmolStr;
 use tidewire_connmgr::{CloseReason, RefuseReason, StreamRefusal};
 use tidewire_core::{Multiaddr, PeerId, Time};
 use tidewire_relay::exchange::{Answer, Ask};
 use tidewire_relay::{AskId, DialBackId};
-
-/// Numbers of dials from here on are the probes'.
-const OWN_DIALS: u64 = 1 << 62;
 
 /// For whom a probe is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +65,8 @@ pub(in crate::machine) struct Probes {
     all: BTreeMap<DialId, Probe>,
     by_connection: BTreeMap<ConnectionId, DialId>,
     timers: BTreeSet<(Time, DialId)>,
-    /// Their connections that are told to close, until they have; with what is to be said then.
-    leaving: BTreeMap<ConnectionId, Option<(Errand, Outcome)>>,
+    /// Their connections that are told to close, until they have.
+    leaving: BTreeSet<ConnectionId>,
 }
 
 impl Probes {
@@ -79,7 +78,7 @@ impl Probes {
         let addresses = |probe: &Probe| probe.address.memory_used() + Multiaddr::list_memory_used(&probe.left);
         self.all.len() * (size_of::<(DialId, Probe)>() + 96)
             + self.all.values().map(addresses).sum::<usize>()
-            + self.leaving.len() * size_of::<(ConnectionId, Errand, Outcome)>()
+            + self.leaving.len() * size_of::<ConnectionId>()
     }
 
     /// One that is under way for this.
@@ -94,17 +93,12 @@ impl Probes {
 
     /// Whether a dial was ever asked for.
     fn asked_for(&self, dial: DialId) -> bool {
-        dial.0 < OWN_DIALS + self.next
-    }
-
-    /// Whether a dial is one of these.
-    pub(in crate::machine) fn is_one(dial: DialId) -> bool {
-        dial.0 >= OWN_DIALS
+        dial.0 < PROBES + self.next
     }
 
     fn insert(&mut self, probe: Probe) -> DialId {
-        let dial = DialId(OWN_DIALS + self.next);
-        self.next = (self.next + 1) % OWN_DIALS;
+        let dial = DialId(PROBES + self.next);
+        self.next = (self.next + 1) % PROBES;
         self.timers.insert((probe.until, dial));
         self.all.insert(dial, probe);
         dial
@@ -123,7 +117,7 @@ impl Probes {
 impl Relaying {
     /// Whether a connection is a probe's.
     pub(in crate::machine) fn probes(&self, connection: ConnectionId) -> bool {
-        self.probes.by_connection.contains_key(&connection) || self.probes.leaving.contains_key(&connection)
+        self.probes.by_connection.contains_key(&connection) || self.probes.leaving.contains(&connection)
     }
 }
 
@@ -185,30 +179,17 @@ impl Host {
         match probe.connection {
             None => self.act(Action::Abort { dial }),
             Some(connection) => {
-                self.relaying.probes.leaving.insert(connection, None);
-                let reason = CloseReason::Asked { why: SmolStr::new_static("it was only to see whether it can be") };
-                self.act(Action::Order { connection, order: Order::Close { reason } });
+                self.relaying.probes.leaving.insert(connection);
+                self.act(Action::Order { connection, order: Order::Close { reason: CloseReason::Probed } });
             }
         }
         Some(probe)
     }
 
-    /// Of a peer that was reached it is said once the link is over, so that the peer has less time to take the connection for one
-    /// more to us, and speak to us on it. Our goodbye may still be on its way then.
+    /// It is known what came of a probe.
     fn finish_probe(&mut self, dial: DialId, outcome: &Outcome) {
-        let Some(probe) = self.end_probe(dial) else { return };
-        let good = match outcome {
-            Outcome::Heard => true,
-            Outcome::Reached(_) => probe.nonce.is_none(),
-            Outcome::NotReached | Outcome::NotTried => false,
-        };
-        let leaving = probe.connection.and_then(|connection| self.relaying.probes.leaving.get_mut(&connection));
-        match leaving.filter(|_| good) {
-            Some(leaving) => {
-                *leaving = Some((probe.errand, outcome.clone()));
-                self.cancel_probe(probe.errand);
-            }
-            None => self.probe_over(probe.errand, outcome),
+        if let Some(probe) = self.end_probe(dial) {
+            self.probe_over(probe.errand, outcome);
         }
     }
 
@@ -273,11 +254,9 @@ impl Host {
     pub(in crate::machine) fn probe_report(&mut self, connection: ConnectionId, report: &Report) {
         if let Report::Ended { .. } = report {
             self.relaying.asks.ended(connection);
-            if let Some((errand, outcome)) = self.relaying.probes.leaving.remove(&connection).flatten() {
-                self.probed(errand, &outcome);
-            }
+            self.relaying.probes.leaving.remove(&connection);
         }
-        // To be told who we are may be what the remote waits for. It gets nothing else.
+        // To be told who this is may be what the remote waits for. It gets nothing else.
         if let Report::StreamOpened { stream, direction, protocol, .. } = report {
             let stream = *stream;
             let order = match *direction == Direction::Outbound || *protocol == IDENTIFY {

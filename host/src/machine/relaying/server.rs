@@ -2,6 +2,7 @@
 
 use super::{Holder, Part, connection_of, stream_of};
 use crate::link::AskFault;
+use crate::machine::refusals::Refused;
 use crate::machine::{Host, Misuse};
 use crate::{Action, Event, RelayCommand, Splice};
 use alloc::boxed::Box;
@@ -50,6 +51,9 @@ impl Host {
             }
             server::Action::AskAcl { stream, peer, asked } => {
                 self.tell(Event::RelayAsks { stream, peer, asked });
+            }
+            server::Action::Event(server::Event::Refused { connection, peer, asked, why, .. }) => {
+                self.refused(connection_of(connection), Refused::Relay(peer, asked, why));
             }
             server::Action::Event(event) => self.tell(Event::Relay(event)),
             _ => {}

@@ -132,3 +132,51 @@ fn what_was_agreed_on_is_told_and_how_long_that_took() {
     assert_eq!((view.security, view.muxer), (Some("/noise"), Some(MuxerKind::Yamux)));
     assert_eq!((view.direction, view.peer), (Direction::Inbound, Some(peer(1))));
 }
+
+/// Refusals of what was asked of us as a relay: on which connection, and how many.
+fn refused_by_the_relay(actions: &[Action]) -> Vec<(u64, u64)> {
+    use tidewire_relay::{client, server};
+    let told = |action: &Action| match action {
+        Action::Event(Event::Relay(server::Event::Refused { connection, count, .. })) => Some((connection.0, *count)),
+        Action::Event(Event::RelayClient(client::Event::CircuitRefused { connection, count, .. })) => {
+            Some((connection.0, *count))
+        }
+        _ => None,
+    };
+    actions.iter().filter_map(told).collect()
+}
+
+/// Floods with requests that are refused, from two peers, and says what was told.
+fn flooded(mut world: World, request: impl Fn() -> tidewire_relay::exchange::Request) {
+    let ask = |world: &mut World, connection, n| {
+        let request = Box::new(request());
+        world.report(connection, Report::Asked { stream: StreamId(n), request })
+    };
+    world.connected(1, 1);
+    world.connected(2, 2);
+    for n in 0..1_000 {
+        let actions = ask(&mut world, 1, 2 * n);
+        let answered = |it: &&Action| matches!(it, Action::Order { order: Order::Reply { .. }, .. });
+        assert_eq!(actions.iter().filter(answered).count(), 1, "each is answered");
+        assert_eq!(refused_by_the_relay(&actions).len(), usize::from(n == 0), "request {n}");
+    }
+    assert_eq!(refused_by_the_relay(&ask(&mut world, 2, 0)), [(2, 1)], "another connection has its own count");
+    assert_eq!(refused_by_the_relay(&world.pass(Duration::from_secs(1))), [(1, 999)]);
+    ask(&mut world, 1, 5_000);
+    assert_eq!(refused_by_the_relay(&world.report(1, gone())), [(1, 1)], "before it is gone");
+    assert_eq!(refused_by_the_relay(&world.pass(Duration::from_secs(60))), []);
+}
+
+#[test]
+fn a_flood_of_requests_to_the_relay_is_no_flood_of_events() {
+    let mut server = tidewire_relay::server::ServerConfig::default();
+    server.offer = tidewire_relay::server::Offer::Always;
+    let world = World::with(|config| config.relay.server = Some(server));
+    flooded(world, || tidewire_relay::exchange::Request::Connect { destination: peer(9) });
+}
+
+#[test]
+fn a_flood_of_circuits_that_we_do_not_want_is_no_flood_of_events() {
+    let limit = tidewire_relay::Limit::UNLIMITED;
+    flooded(World::new(), || tidewire_relay::exchange::Request::Stop { source: peer(9), limit });
+}

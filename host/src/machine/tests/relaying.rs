@@ -2,6 +2,7 @@
 
 mod ends;
 mod granted;
+mod held;
 
 use super::*;
 use crate::link::AskFault;

@@ -234,7 +234,7 @@ fn what_the_client_says_is_passed_on() {
             Some(Input::ReserveFailed { relay, refused: true }),
         ),
         (
-            event(client::Event::Failed { relay, why: "x".into(), retry: None }),
+            event(client::Event::Failed { relay, why: "x".into(), retry: Duration::from_secs(1) }),
             Some(Input::ReserveFailed { relay, refused: false }),
         ),
         (event(client::Event::Lost { relay, why }), Some(Input::Lost { relay })),

@@ -4,7 +4,8 @@ use super::*;
 
 fn retry_of(events: &[Event]) -> Option<Duration> {
     match events {
-        [Event::Refused { retry, .. } | Event::Failed { retry, .. }] => *retry,
+        [Event::Refused { retry, .. }] => *retry,
+        [Event::Failed { retry, .. }] => Some(*retry),
         other => panic!("{other:?}"),
     }
 }

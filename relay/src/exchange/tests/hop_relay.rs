@@ -89,6 +89,45 @@ fn a_bad_request_is_answered_with_its_status() {
     }
 }
 
+/// The row of the status table that stands before the destination: who comes through a relay is refused whomever it names.
+#[test]
+fn over_a_relayed_connection_a_connect_is_denied_before_its_destination_is_looked_at() {
+    let named =
+        |id: &[u8]| Hop { peer: Some(Peer { id: Some(id.to_vec()), addrs: vec![] }), ..Hop::of(HopType::Connect) };
+    let nameless = Hop { peer: Some(Peer::default()), ..Hop::of(HopType::Connect) };
+    // What comes, and what is said to it over a direct connection and over a relayed one; `None`: it is passed on, and decided by
+    // the server, which denies it.
+    let (malformed, denied) = (Some(Status::MALFORMED_MESSAGE), Some(Status::PERMISSION_DENIED));
+    let unexpected = Some(Status::UNEXPECTED_MESSAGE);
+    let table = [
+        (framed(&Hop::of(HopType::Reserve)), None, None),
+        (framed(&Hop::connect(peer(OTHER))), None, None),
+        (framed(&Hop::of(HopType::Connect)), malformed, denied),
+        (framed(&nameless), malformed, denied),
+        (framed(&named(b"")), malformed, denied),
+        (framed(&named(b"not a peer")), malformed, denied),
+        // CONNECT, with a `peer` that is no message.
+        (BytesMut::from(&[5, 8, 1, 18, 1, 255][..]), malformed, denied),
+        // No request at all: go says 400 over any connection.
+        (framed(&Hop::default()), malformed, malformed),
+        (framed(&Hop { kind: Some(3), ..Hop::default() }), malformed, malformed),
+        (BytesMut::from(&[2, 255, 255][..]), malformed, malformed),
+        (framed(&Hop::of(HopType::Status)), unexpected, unexpected),
+    ];
+    for (bytes, direct, over_a_relay) in table {
+        for (relayed, expected) in [(false, direct), (true, over_a_relay)] {
+            let context = Context { relayed, ..at_relay() };
+            let mut responder = Responder::new(Service::Hop, &context, &Config::default(), Time::ZERO);
+            let said = hear(&mut responder, &bytes);
+            assert_eq!(said.result.is_err(), expected.is_some(), "{bytes:02x?}, relayed: {relayed}");
+            match expected {
+                Some(status) => assert_eq!(only::<Hop>(&said.written), Hop::saying(status), "{bytes:02x?}, {relayed}"),
+                None => assert!(said.written.is_empty(), "{bytes:02x?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_that_are_no_message_are_malformed() {
     for bytes in [&b"\x02\x0a\x05"[..], b"\x02\xff\xff", b"\x80\x00", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {

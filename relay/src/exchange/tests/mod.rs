@@ -26,11 +26,11 @@ const CLIENT: u8 = 2;
 const OTHER: u8 = 3;
 
 fn at_client() -> Context {
-    Context { local: peer(CLIENT), remote: peer(RELAY) }
+    Context { local: peer(CLIENT), remote: peer(RELAY), relayed: false }
 }
 
 fn at_relay() -> Context {
-    Context { local: peer(RELAY), remote: peer(CLIENT) }
+    Context { local: peer(RELAY), remote: peer(CLIENT), relayed: false }
 }
 
 fn address(text: &str) -> Multiaddr {

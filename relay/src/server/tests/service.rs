@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limit;
-use crate::server::{CircuitEnd, CircuitState, Offer, ReservationEnd, Standing};
+use crate::server::{Asked, CircuitEnd, CircuitState, Offer, ReservationEnd, Standing};
 use alloc::string::ToString;
 
 #[test]
@@ -122,6 +122,45 @@ fn memory_has_a_cap() {
 }
 
 #[test]
+fn what_circuits_may_hold_counts_against_the_memory() {
+    let cap = 4 << 20;
+    let mut world = World::new(ServerConfig { memory: cap, ..ServerConfig::unlimited() });
+    world.holder(1);
+    let each = u64::from(world.server.config.circuit_memory);
+    let mut given = Vec::new();
+    for n in 2..20 {
+        world.connect(n);
+        match world.ask(on(u64::from(n), 1), 1) {
+            Ok(ask) => given.push(ask),
+            Err(why) => {
+                assert_eq!(why, Refusal::Memory { cap });
+                assert_eq!(why.status(Asked::Connect { destination: peer(1) }), Status::RESOURCE_LIMIT_EXCEEDED);
+            }
+        }
+    }
+    // Those that are being opened count already.
+    assert_eq!(given.len() as u64, (cap - 1) / each, "{each} bytes each");
+    assert!(world.server.explain().memory <= cap);
+    let refused = StopAnswer::Refused(Status::PERMISSION_DENIED);
+    world.tell(Input::StopAnswered { ask: given[0].0, answer: refused });
+    assert!(world.ask(on(19, 1), 1).is_ok(), "one is gone");
+    // A reservation finds what is left.
+    world.connect(30);
+    assert_eq!(world.reserve(30), Ok(()));
+}
+
+#[test]
+fn a_circuit_counts_for_no_more_than_its_limit_lets_through() {
+    let config = ServerConfig::default();
+    let room = config.memory / u64::from(config.memory_of_circuit());
+    assert!(room >= u64::from(config.circuits), "room for {room}");
+    for (data, expected) in [(Some(0), 0), (Some(1000), 2000), (Some(u64::MAX), 640 << 10), (None, 640 << 10)] {
+        let limit = Limit { data, ..Limit::UNLIMITED };
+        assert_eq!(ServerConfig { limit, ..ServerConfig::default() }.memory_of_circuit(), expected, "{data:?}");
+    }
+}
+
+#[test]
 fn an_operator_sees_who_holds_what_and_who_talks_to_whom() {
     let mut world = World::new(quiet());
     world.holder(1);
@@ -141,7 +180,7 @@ fn an_operator_sees_who_holds_what_and_who_talks_to_whom() {
     assert_eq!(
         world.server.explain().to_string(),
         format!(
-            "the relay service is offered\n1 of 128 reservations, 2 of 1024 circuits\n{} of 67108864 bytes\n\
+            "the relay service is offered\n1 of 128 reservations, 2 of 1024 circuits\n{} of 335544320 bytes\n\
              holders are told 1 addresses of ours",
             world.server.explain().memory
         )

@@ -30,6 +30,10 @@ pub struct Config {
     /// Largest receive window of a stream, in bytes. Windows begin with [`INITIAL_WINDOW`] and grow to this while the
     /// application keeps up; no more than [`INITIAL_WINDOW`] here turns growing off. Default 16 MiB, as go-yamux.
     pub max_stream_window: u32,
+    /// The same for streams that were told to stay narrow
+    /// ([`Connection::narrow`](crate::connection::Connection::narrow)), where it is smaller. Default [`INITIAL_WINDOW`]: theirs
+    /// don't grow.
+    pub max_narrow_window: u32,
     /// Receive windows of all streams together, in bytes: what the remote can make us keep if nobody reads. A new
     /// stream takes [`INITIAL_WINDOW`] of it, and is refused where that is not left. Default 256 MiB.
     pub max_connection_window: u64,
@@ -55,6 +59,7 @@ impl Default for Config {
             max_unacknowledged: 256,
             accept_backlog: 256,
             max_stream_window: 16 * 1024 * 1024,
+            max_narrow_window: INITIAL_WINDOW,
             max_connection_window: 256 * 1024 * 1024,
             max_frame: 64 * 1024,
             max_tx: 256 * 1024,
@@ -69,6 +74,7 @@ impl Config {
     /// The same, with each field in the range where the machine makes progress.
     pub(super) fn clamped(mut self) -> Self {
         self.max_stream_window = self.max_stream_window.max(INITIAL_WINDOW);
+        self.max_narrow_window = self.max_narrow_window.clamp(INITIAL_WINDOW, self.max_stream_window);
         self.max_frame = self.max_frame.max(1);
         self.max_tx = self.max_tx.max(64);
         self.max_replies = self.max_replies.max(64);

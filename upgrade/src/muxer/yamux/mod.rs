@@ -142,7 +142,7 @@ impl Yamux {
             next_id: Some(if odd { 1 } else { 2 }),
             table: Table::new(),
             pieces: Pieces::new(),
-            windows: Windows::new(config.max_connection_window, config.max_stream_window),
+            windows: Windows::new(config.max_connection_window, config.max_stream_window, config.max_narrow_window),
             pings: Pings::new(config),
             used: UsedIds::new(),
             body: None,
@@ -174,6 +174,14 @@ impl Yamux {
     /// such stream.
     pub fn credit(&self, id: StreamId) -> Option<u32> {
         self.table.get(number(id)?).map(|stream| stream.credit)
+    }
+
+    /// Keeps the receive window of a stream from growing beyond [`Config::max_narrow_window`]; one that is wider already stays
+    /// as it is. No effect on a stream that is gone.
+    pub fn narrow(&mut self, id: StreamId) {
+        if let Some(stream) = number(id).and_then(|number| self.table.get_mut(number)) {
+            stream.set(stream::NARROW);
+        }
     }
 
     /// The receive window of a stream, in bytes, as it has grown; `None`: there is no such stream.

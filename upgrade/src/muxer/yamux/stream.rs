@@ -37,6 +37,8 @@ pub(super) const FRESH: u16 = 1 << 9;
 pub(super) const READ_TO_END: u16 = 1 << 10;
 /// The remote's last frame has begun: it needs no more credit.
 pub(super) const LAST_FRAME: u16 = 1 << 11;
+/// Its window stays narrow.
+pub(super) const NARROW: u16 = 1 << 12;
 
 /// One stream.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! that a sender who keeps a full window on its way never stands still. A window doubles when half of it was used up in
 //! less than two round trips: then it, and not the application, bounds the rate. All windows share one budget.
 
-use super::stream::Stream;
+use super::stream::{NARROW, Stream};
 use core::time::Duration;
 use tidewire_core::Time;
 
@@ -16,11 +16,18 @@ pub(super) struct Windows {
     used: u64,
     /// Largest window of one stream.
     max: u32,
+    /// Of one that is to stay narrow.
+    max_narrow: u32,
 }
 
 impl Windows {
-    pub(super) const fn new(limit: u64, max: u32) -> Self {
-        Windows { limit, used: 0, max }
+    pub(super) const fn new(limit: u64, max: u32, max_narrow: u32) -> Self {
+        Windows { limit, used: 0, max, max_narrow }
+    }
+
+    /// Largest window of this stream.
+    const fn max(&self, stream: &Stream) -> u32 {
+        if stream.is(NARROW) { self.max_narrow } else { self.max }
     }
 
     /// Takes `window` bytes of the budget, if they are left.
@@ -52,7 +59,7 @@ impl Windows {
         stream.read -= half;
         let mut credit = half;
         let fast = rtt.is_some_and(|rtt| now.since(stream.credited) < rtt * 2);
-        let more = stream.window.min(self.max.saturating_sub(stream.window));
+        let more = stream.window.min(self.max(stream).saturating_sub(stream.window));
         if fast && more > 0 && self.reserve(more) {
             stream.window += more;
             credit += more;
@@ -69,6 +76,6 @@ impl Windows {
 
     /// Whether it is time to learn the round trip: the remote has used half of a window that may grow.
     pub(super) const fn needs_rtt(&self, stream: &Stream) -> bool {
-        stream.window < self.max && stream.remote_credit <= stream.window / 2
+        stream.window < self.max(stream) && stream.remote_credit <= stream.window / 2
     }
 }

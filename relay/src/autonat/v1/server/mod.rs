@@ -20,14 +20,16 @@ mod config;
 #[cfg(test)]
 mod tests;
 
+pub use crate::autonat::requests::ServerMisuse;
 pub use config::ServerConfig;
 
 use super::{Response, Status};
 use crate::autonat::address;
+use crate::autonat::requests::{self, Requests, Serving, count};
 use crate::exchange::{Reply, Request};
 use crate::rate::RateLimiter;
 use crate::{DialBackId, StreamKey};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
@@ -61,29 +63,29 @@ pub struct Server {
     config: ServerConfig,
     all: RateLimiter,
     peers: RateLimiter,
-    requests: BTreeMap<StreamKey, Serving>,
-    attempts: BTreeMap<DialBackId, StreamKey>,
-    /// The requests by their next moment.
-    timers: BTreeSet<(Time, StreamKey)>,
-    next_attempt: u64,
+    requests: Requests<Step>,
     counters: ServerCounters,
     actions: VecDeque<ServerAction>,
 }
 
-struct Serving {
-    peer: PeerId,
-    remote: Multiaddr,
-    ip: IpAddr,
-    step: Step,
-    until: Time,
-}
-
-#[derive(Clone, Copy)]
 enum Step {
-    Reading,
+    /// Where the connection comes from may be dialed too.
+    Reading {
+        remote: Multiaddr,
+    },
     Dialing(DialBackId),
     /// The answer is known, and is not told yet.
     Failed,
+}
+
+impl requests::Step for Step {
+    fn attempt(&self) -> Option<DialBackId> {
+        if let Step::Dialing(attempt) = self { Some(*attempt) } else { None }
+    }
+
+    fn memory_used(&self) -> usize {
+        if let Step::Reading { remote } = self { remote.memory_used() } else { 0 }
+    }
 }
 
 /// What a [`Server`] is told.
@@ -165,42 +167,6 @@ pub enum ServerAction {
     },
 }
 
-/// What the caller did wrong. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerMisuse {
-    /// The stream was told before, and is not gone.
-    #[error("stream {stream} is being served already")]
-    Twice {
-        /// The stream given.
-        stream: StreamKey,
-    },
-    /// The stream is not being served: it never was let in, is answered, or gone.
-    #[error("stream {stream} is not being served")]
-    UnknownStream {
-        /// The stream given.
-        stream: StreamKey,
-    },
-    /// The stream does not wait for such a request.
-    #[error("stream {stream} does not wait for this request")]
-    OtherRequest {
-        /// The stream given.
-        stream: StreamKey,
-    },
-    /// The dial was never asked for, was reported, or is cancelled. Harmless where a cancellation crossed a result.
-    #[error("{attempt} is not a dial that is waited for")]
-    UnknownAttempt {
-        /// The number given.
-        attempt: DialBackId,
-    },
-    /// So many actions wait to be polled.
-    #[error("{waiting} actions wait to be polled; poll them first")]
-    Unpolled {
-        /// [`ServerConfig::max_unpolled`].
-        waiting: u32,
-    },
-}
-
 /// What a [`Server`] did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -244,10 +210,7 @@ impl Server {
             all: RateLimiter::new(&config.rate, seed, "autonat v1 server, all"),
             peers: RateLimiter::new(&config.peer_rate, seed, "autonat v1 server, peers"),
             config,
-            requests: BTreeMap::new(),
-            attempts: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            next_attempt: 0,
+            requests: Requests::new(),
             counters: ServerCounters::default(),
             actions: VecDeque::new(),
         }
@@ -262,32 +225,29 @@ impl Server {
     pub fn explain(&self, now: Time) -> ServerExplanation {
         let requests = self.requests.iter().map(|(stream, serving)| {
             let step = match serving.step {
-                Step::Reading => ServerStep::Reading,
+                Step::Reading { .. } => ServerStep::Reading,
                 Step::Dialing(_) => ServerStep::Dialing,
                 Step::Failed => ServerStep::Failed(serving.until.since(now)),
             };
-            (*stream, serving.peer, step)
+            (stream, serving.peer, step)
         });
         ServerExplanation { counters: self.counters, requests: requests.collect() }
     }
 
     fn opened(&mut self, now: Time, stream: StreamKey, peer: PeerId, remote: &Multiaddr) -> Result<(), ServerMisuse> {
-        if self.requests.contains_key(&stream) {
-            return Err(ServerMisuse::Twice { stream });
-        }
+        self.requests.check_new(stream)?;
         match self.check(now, peer, remote) {
             Ok(ip) => {
                 self.all.take(now, &());
                 self.peers.take(now, &peer);
-                self.counters.admitted = self.counters.admitted.saturating_add(1);
+                count(&mut self.counters.admitted);
                 let until = now + self.config.request_timeout;
-                let remote = remote.without_peer_id();
-                self.requests.insert(stream, Serving { peer, remote, ip, step: Step::Reading, until });
-                self.timers.insert((until, stream));
+                let step = Step::Reading { remote: remote.without_peer_id() };
+                self.requests.insert(stream, Serving { peer, ip, step, until });
                 self.actions.push_back(ServerAction::Admit { stream });
             }
             Err(why) => {
-                self.counters.refused = self.counters.refused.saturating_add(1);
+                count(&mut self.counters.refused);
                 self.reply(stream, Response::failed(Status::DIAL_REFUSED, why));
             }
         }
@@ -309,30 +269,28 @@ impl Server {
     }
 
     fn requested(&mut self, now: Time, stream: StreamKey, request: &Request) -> Result<(), ServerMisuse> {
-        let serving = self.requests.get(&stream).ok_or(ServerMisuse::UnknownStream { stream })?;
-        let (Step::Reading, Request::DialMe { addresses }) = (serving.step, request) else {
+        let serving = self.requests.get(stream)?;
+        let (Step::Reading { remote }, Request::DialMe { addresses }) = (&serving.step, request) else {
             return Err(ServerMisuse::OtherRequest { stream });
         };
-        let (peer, addresses) = (serving.peer, self.to_dial(serving, addresses));
+        let (peer, addresses) = (serving.peer, self.to_dial(serving, remote, addresses));
         if addresses.is_empty() {
-            self.finish(stream);
+            self.requests.finish(stream);
             self.reply(stream, Response::failed(Status::DIAL_REFUSED, "no address of yours can be dialed from here"));
             return Ok(());
         }
-        let attempt = DialBackId(self.next_attempt);
-        self.next_attempt = self.next_attempt.wrapping_add(1);
-        self.counters.dials = self.counters.dials.saturating_add(1);
-        self.attempts.insert(attempt, stream);
+        let attempt = self.requests.attempt(stream);
+        count(&mut self.counters.dials);
         let timeout = self.config.dial_timeout;
-        self.enter(stream, Step::Dialing(attempt), now + timeout);
+        self.requests.enter(stream, Step::Dialing(attempt), now + timeout);
         self.actions.push_back(ServerAction::DialBack { attempt, peer, addresses, timeout });
         Ok(())
     }
 
     /// The addresses, at the observed IP, each once.
-    fn to_dial(&self, serving: &Serving, asked: &[Multiaddr]) -> Vec<Multiaddr> {
+    fn to_dial(&self, serving: &Serving<Step>, remote: &Multiaddr, asked: &[Multiaddr]) -> Vec<Multiaddr> {
         let max = usize::try_from(self.config.max_addresses).unwrap_or(usize::MAX);
-        let observed = self.config.dial_observed.then(|| serving.remote.clone());
+        let observed = self.config.dial_observed.then(|| remote.clone());
         let asked = asked.iter().filter_map(|asked| address::of_peer(asked, serving.peer));
         let mut addresses = Vec::new();
         for asked in observed.into_iter().chain(asked) {
@@ -350,17 +308,16 @@ impl Server {
     }
 
     fn dialed_back(&mut self, now: Time, attempt: DialBackId, reached: Option<&Multiaddr>) -> Result<(), ServerMisuse> {
-        let stream = self.attempts.remove(&attempt).ok_or(ServerMisuse::UnknownAttempt { attempt })?;
-        let Some(serving) = self.requests.get(&stream) else { return Ok(()) };
-        let until = serving.until;
+        let stream = self.requests.attempted(attempt)?;
+        let until = self.requests.get(stream)?.until;
         match reached {
             Some(address) => {
-                self.counters.reached = self.counters.reached.saturating_add(1);
-                self.finish(stream);
+                count(&mut self.counters.reached);
+                self.requests.finish(stream);
                 self.reply(stream, Response::ok(Some(address.without_peer_id())));
             }
             None => {
-                self.enter(stream, Step::Failed, until);
+                self.requests.enter(stream, Step::Failed, until);
                 self.let_pass(now);
             }
         }
@@ -368,21 +325,19 @@ impl Server {
     }
 
     fn not_dialed(&mut self, attempt: DialBackId) -> Result<(), ServerMisuse> {
-        let stream = self.attempts.remove(&attempt).ok_or(ServerMisuse::UnknownAttempt { attempt })?;
-        if self.finish(stream).is_some() {
+        let stream = self.requests.attempted(attempt)?;
+        if self.requests.finish(stream).is_some() {
             self.reply(stream, Response::failed(Status::INTERNAL_ERROR, "this node can't dial you now"));
         }
         Ok(())
     }
 
     fn let_pass(&mut self, now: Time) {
-        while let Some((until, stream)) = self.timers.first().copied() {
-            if until > now {
-                return;
-            }
-            let Some(serving) = self.finish(stream) else { continue };
+        while let Some(stream) = self.requests.overdue(now)
+            && let Some(serving) = self.requests.finish(stream)
+        {
             match serving.step {
-                Step::Reading => self.actions.push_back(ServerAction::Reset { stream }),
+                Step::Reading { .. } => self.actions.push_back(ServerAction::Reset { stream }),
                 Step::Dialing(attempt) => {
                     self.actions.push_back(ServerAction::CancelDialBack { attempt });
                     self.unreached(stream);
@@ -399,22 +354,6 @@ impl Server {
     fn reply(&mut self, stream: StreamKey, response: Response) {
         self.actions.push_back(ServerAction::Reply { stream, reply: Reply::Dialed(response) });
     }
-
-    fn enter(&mut self, stream: StreamKey, step: Step, until: Time) {
-        let Some(serving) = self.requests.get_mut(&stream) else { return };
-        self.timers.remove(&(serving.until, stream));
-        (serving.step, serving.until) = (step, until);
-        self.timers.insert((until, stream));
-    }
-
-    fn finish(&mut self, stream: StreamKey) -> Option<Serving> {
-        let serving = self.requests.remove(&stream)?;
-        self.timers.remove(&(serving.until, stream));
-        if let Step::Dialing(attempt) = serving.step {
-            self.attempts.remove(&attempt);
-        }
-        Some(serving)
-    }
 }
 
 impl EventMachine for Server {
@@ -430,7 +369,7 @@ impl EventMachine for Server {
             ServerInput::Opened { stream, peer, remote } => self.opened(now, stream, peer, remote),
             ServerInput::Requested { stream, request } => self.requested(now, stream, request),
             ServerInput::Gone { stream } => {
-                let serving = self.finish(stream).ok_or(ServerMisuse::UnknownStream { stream })?;
+                let serving = self.requests.finish(stream).ok_or(ServerMisuse::UnknownStream { stream })?;
                 if let Step::Dialing(attempt) = serving.step {
                     self.actions.push_back(ServerAction::CancelDialBack { attempt });
                 }
@@ -450,15 +389,11 @@ impl EventMachine for Server {
     }
 
     fn deadline(&self) -> Time {
-        self.timers.first().map_or(Time::NEVER, |(until, _)| *until)
+        self.requests.deadline()
     }
 
     fn memory_used(&self) -> usize {
-        // The trees' nodes are taken to be two thirds full, as random insertion leaves them.
-        let each = size_of::<StreamKey>() * 3 + size_of::<Serving>() + size_of::<Time>() + size_of::<DialBackId>();
-        let remotes: usize = self.requests.values().map(|serving| serving.remote.memory_used()).sum();
-        self.requests.len() * each / 2 * 3
-            + remotes
+        self.requests.memory_used()
             + self.actions.capacity() * size_of::<ServerAction>()
             + self.all.memory_used()
             + self.peers.memory_used()

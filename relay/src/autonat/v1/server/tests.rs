@@ -124,7 +124,7 @@ fn at_most_sixteen_addresses_are_dialed_and_none_is_a_refusal() {
     for asked in [&[][..], &["/dns4/victim.org/tcp/1", "/ip4/8.8.4.4/udp/1/quic-v1"]] {
         open(&mut server, Time::ZERO, 2, 2, REMOTE);
         assert_eq!(refusal(ask(&mut server, Time::ZERO, 2, asked)), "no address of yours can be dialed from here");
-        assert!(!server.requests.contains_key(&stream(2)));
+        assert!(server.requests.get(stream(2)).is_err());
     }
 }
 
@@ -136,7 +136,7 @@ fn a_success_is_told_at_once_with_its_address() {
     let now = Time::from_millis(80);
     server.handle(now, ServerInput::DialedBack { attempt, reached: addresses.get(1) }).unwrap();
     assert_eq!(status(server.poll()), (Status::OK, Some(addr("/ip4/8.8.4.4/tcp/4001"))));
-    assert!(server.deadline().is_never() && server.requests.is_empty() && server.attempts.is_empty());
+    assert!(server.deadline().is_never() && server.requests.is_empty());
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn who_asks_nothing_is_reset_and_who_goes_is_forgotten() {
     assert_eq!(server.poll(), Some(ServerAction::CancelDialBack { attempt }));
     server.on_timeout(Time::ZERO + 60 * SECOND);
     assert_eq!(server.poll(), Some(ServerAction::Reset { stream: stream(1) }));
-    assert!(server.requests.is_empty() && server.attempts.is_empty() && server.timers.is_empty());
+    assert!(server.requests.is_empty());
 }
 
 #[test]

@@ -17,7 +17,7 @@ const US: u8 = 1;
 const THEM: u8 = 2;
 
 fn context() -> Context {
-    Context { local: peer(US), remote: peer(THEM) }
+    Context { local: peer(US), remote: peer(THEM), relayed: false }
 }
 
 fn asker(addresses: &[Multiaddr], tx: &mut BytesMut) -> Asker {
@@ -73,7 +73,7 @@ fn a_question_never_is_longer_than_a_message_may_be() {
 }
 
 fn request_of_peer(wire: &[u8], remote: u8) -> (Result<Option<Request>, Fault>, BytesMut) {
-    let context = Context { local: peer(9), remote: peer(remote) };
+    let context = Context { local: peer(9), remote: peer(remote), relayed: false };
     let (mut rx, mut tx) = (BytesMut::from(wire), BytesMut::new());
     let mut responder = Responder::new(Service::AutonatV1, &context, &Config::default(), Time::ZERO);
     (responder.advance(Time::ZERO, &mut rx, &mut tx).map_err(|error| error.fault), tx)
@@ -245,7 +245,7 @@ proptest! {
         let (mut there, mut back) = (BytesMut::new(), BytesMut::new());
         let mut asker = asker(&addresses, &mut there);
         prop_assert_eq!(&there[..], &dial(Some(peer(US)), &addresses)[..]);
-        let context = Context { local: peer(THEM), remote: peer(US) };
+        let context = Context { local: peer(THEM), remote: peer(US), relayed: false };
         let mut responder = Responder::new(Service::AutonatV1, &context, &Config::default(), Time::ZERO);
         let request = responder.advance(Time::ZERO, &mut there, &mut back);
         prop_assert_eq!(request, Ok(Some(Request::DialMe { addresses: addresses.clone() })));

@@ -9,7 +9,7 @@ use tidewire_core::laws::{App, ByteSubject, Limits, Once, Step, check_bytes};
 use tidewire_core::{Machine, Time};
 
 fn context() -> Context {
-    Context { local: peer(1), remote: peer(2) }
+    Context { local: peer(1), remote: peer(2), relayed: false }
 }
 
 fn asker(nonce: u64, tx: &mut BytesMut) -> Asker {

@@ -108,42 +108,6 @@ pub enum ServerAction {
     },
 }
 
-/// What the caller did wrong. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerMisuse {
-    /// The stream was told before, and is not gone.
-    #[error("stream {stream} is being served already")]
-    Twice {
-        /// The stream given.
-        stream: StreamKey,
-    },
-    /// The stream is not being served: it never was let in, is answered, or gone.
-    #[error("stream {stream} is not being served")]
-    UnknownStream {
-        /// The stream given.
-        stream: StreamKey,
-    },
-    /// The stream does not wait for such a request.
-    #[error("stream {stream} does not wait for this request")]
-    OtherRequest {
-        /// The stream given.
-        stream: StreamKey,
-    },
-    /// The dial was never asked for, was reported, or is cancelled. Harmless where a cancellation crossed a result.
-    #[error("{attempt} is not a dial that is waited for")]
-    UnknownAttempt {
-        /// The number given.
-        attempt: DialBackId,
-    },
-    /// So many actions wait to be polled.
-    #[error("{waiting} actions wait to be polled; poll them first")]
-    Unpolled {
-        /// [`ServerConfig::max_unpolled`](super::ServerConfig::max_unpolled).
-        waiting: u32,
-    },
-}
-
 /// What a [`Server`](super::Server) did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

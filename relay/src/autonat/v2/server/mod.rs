@@ -26,15 +26,17 @@ mod io;
 #[cfg(test)]
 mod tests;
 
+pub use crate::autonat::requests::ServerMisuse;
 pub use config::ServerConfig;
-pub use io::{DialBackOutcome, ServerAction, ServerCounters, ServerExplanation, ServerInput, ServerMisuse, ServerStep};
+pub use io::{DialBackOutcome, ServerAction, ServerCounters, ServerExplanation, ServerInput, ServerStep};
 
 use super::{DialStatus, Response, Status};
 use crate::autonat::address::{self, IpVersion};
+use crate::autonat::requests::{self, Requests, Serving, count};
 use crate::exchange::{Reply, Request};
 use crate::rate::RateLimiter;
 use crate::{DialBackId, StreamKey};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -75,20 +77,9 @@ pub struct Server {
     draw: Draw,
     all: RateLimiter,
     peers: RateLimiter,
-    requests: BTreeMap<StreamKey, Serving>,
-    attempts: BTreeMap<DialBackId, StreamKey>,
-    /// The requests by their next moment.
-    timers: BTreeSet<(Time, StreamKey)>,
-    next_attempt: u64,
+    requests: Requests<Step>,
     counters: ServerCounters,
     actions: VecDeque<ServerAction>,
-}
-
-struct Serving {
-    peer: PeerId,
-    ip: IpAddr,
-    step: Step,
-    until: Time,
 }
 
 enum Step {
@@ -96,6 +87,21 @@ enum Step {
     Paying { chosen: Chosen, bytes: u64 },
     Waiting { chosen: Chosen },
     Dialing { chosen: Chosen, attempt: DialBackId },
+}
+
+impl requests::Step for Step {
+    fn attempt(&self) -> Option<DialBackId> {
+        if let Step::Dialing { attempt, .. } = self { Some(*attempt) } else { None }
+    }
+
+    fn memory_used(&self) -> usize {
+        match self {
+            Step::Reading => 0,
+            Step::Paying { chosen, .. } | Step::Waiting { chosen } | Step::Dialing { chosen, .. } => {
+                chosen.address.memory_used()
+            }
+        }
+    }
 }
 
 /// The one address of a request.
@@ -117,10 +123,7 @@ impl Server {
             all: RateLimiter::new(&config.rate, seed, "autonat v2 server, all"),
             peers: RateLimiter::new(&config.peer_rate, seed, "autonat v2 server, peers"),
             config,
-            requests: BTreeMap::new(),
-            attempts: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            next_attempt: 0,
+            requests: Requests::new(),
             counters: ServerCounters::default(),
             actions: VecDeque::new(),
         }
@@ -141,22 +144,19 @@ impl Server {
                 Step::Waiting { chosen } => ServerStep::Waiting { address: chosen.address.clone(), left },
                 Step::Dialing { chosen, .. } => ServerStep::Dialing { address: chosen.address.clone() },
             };
-            (*stream, serving.peer, step)
+            (stream, serving.peer, step)
         });
         ServerExplanation { counters: self.counters, requests: requests.collect() }
     }
 
     fn opened(&mut self, now: Time, stream: StreamKey, peer: PeerId, remote: &Multiaddr) -> Result<(), ServerMisuse> {
-        if self.requests.contains_key(&stream) {
-            return Err(ServerMisuse::Twice { stream });
-        }
+        self.requests.check_new(stream)?;
         if let Some(ip) = self.admissible(now, peer, remote) {
             self.all.take(now, &());
             self.peers.take(now, &peer);
             count(&mut self.counters.admitted);
             let until = now + self.config.stream_timeout;
             self.requests.insert(stream, Serving { peer, ip, step: Step::Reading, until });
-            self.timers.insert((until, stream));
             self.actions.push_back(ServerAction::Admit { stream });
         } else {
             count(&mut self.counters.rejected);
@@ -168,7 +168,7 @@ impl Server {
     /// The observed IP, if the peer may ask now.
     fn admissible(&self, now: Time, peer: PeerId, remote: &Multiaddr) -> Option<IpAddr> {
         let ip = address::observed_ip(remote)?;
-        let served = self.requests.values().filter(|serving| serving.peer == peer).count();
+        let served = self.requests.iter().filter(|(_, serving)| serving.peer == peer).count();
         let room = |used: usize, cap: u32| used < usize::try_from(cap).unwrap_or(usize::MAX);
         let admissible = (Reach::of_ip(ip) == Reach::Public || self.config.allow_private)
             && room(self.requests.len(), self.config.max_requests)
@@ -179,14 +179,14 @@ impl Server {
     }
 
     fn requested(&mut self, now: Time, stream: StreamKey, request: &Request) -> Result<(), ServerMisuse> {
-        let serving = self.requests.get(&stream).ok_or(ServerMisuse::UnknownStream { stream })?;
+        let serving = self.requests.get(stream)?;
         match (&serving.step, request) {
             (Step::Reading, Request::Probe { nonce, addresses }) => {
                 let (ip, peer) = (serving.ip, serving.peer);
                 let dialable = |asked: &Multiaddr| self.dialable(asked, peer);
                 let found = addresses.iter().enumerate().find_map(|(i, asked)| Some((i, dialable(asked)?)));
                 let Some((i, address)) = found else {
-                    self.finish(stream);
+                    self.requests.finish(stream);
                     count(&mut self.counters.refused);
                     self.reply(stream, Response::refused(Status::DIAL_REFUSED));
                     return Ok(());
@@ -205,7 +205,7 @@ impl Server {
                 let chosen = chosen.clone();
                 self.counters.paid = self.counters.paid.saturating_add(*paid);
                 let until = self.draw.within(now, self.config.max_wait);
-                self.enter(stream, Step::Waiting { chosen }, until);
+                self.requests.enter(stream, Step::Waiting { chosen }, until);
                 self.let_pass(now);
                 Ok(())
             }
@@ -231,19 +231,17 @@ impl Server {
     fn charge(&mut self, now: Time, stream: StreamKey, chosen: Chosen) {
         let (index, bytes) = (chosen.index, self.draw.between(self.config.min_data, self.config.max_data));
         count(&mut self.counters.charged);
-        self.enter(stream, Step::Paying { chosen, bytes }, now + self.config.stream_timeout);
+        self.requests.enter(stream, Step::Paying { chosen, bytes }, now + self.config.stream_timeout);
         self.actions.push_back(ServerAction::Reply { stream, reply: Reply::AskData { index, bytes } });
     }
 
     fn dial(&mut self, now: Time, stream: StreamKey, chosen: Chosen) {
-        let Some(peer) = self.requests.get(&stream).map(|serving| serving.peer) else { return };
-        let attempt = DialBackId(self.next_attempt);
-        self.next_attempt = self.next_attempt.wrapping_add(1);
+        let Ok(peer) = self.requests.get(stream).map(|serving| serving.peer) else { return };
+        let attempt = self.requests.attempt(stream);
         count(&mut self.counters.dials);
-        self.attempts.insert(attempt, stream);
         let (dial_timeout, dial_back_timeout) = (self.config.dial_timeout, self.config.dial_back_timeout);
         let (address, nonce) = (chosen.address.clone(), chosen.nonce);
-        self.enter(stream, Step::Dialing { chosen, attempt }, now + dial_timeout + dial_back_timeout + REPORT);
+        self.requests.enter(stream, Step::Dialing { chosen, attempt }, now + dial_timeout + dial_back_timeout + REPORT);
         self.actions.push_back(ServerAction::DialBack {
             attempt,
             peer,
@@ -255,8 +253,10 @@ impl Server {
     }
 
     fn dialed_back(&mut self, attempt: DialBackId, outcome: DialBackOutcome) -> Result<(), ServerMisuse> {
-        let stream = self.attempts.remove(&attempt).ok_or(ServerMisuse::UnknownAttempt { attempt })?;
-        let Some(Serving { step: Step::Dialing { chosen, .. }, .. }) = self.finish(stream) else { return Ok(()) };
+        let stream = self.requests.attempted(attempt)?;
+        let Some(Serving { step: Step::Dialing { chosen, .. }, .. }) = self.requests.finish(stream) else {
+            return Ok(());
+        };
         let dialed = |status| Response::dialed(chosen.index, status);
         let response = match outcome {
             DialBackOutcome::Heard => {
@@ -272,16 +272,13 @@ impl Server {
     }
 
     fn let_pass(&mut self, now: Time) {
-        while let Some((until, stream)) = self.timers.first().copied() {
-            if until > now {
-                return;
-            }
-            if let Some(Serving { step: Step::Waiting { chosen }, .. }) = self.requests.get(&stream) {
+        while let Some(stream) = self.requests.overdue(now) {
+            if let Ok(Serving { step: Step::Waiting { chosen }, .. }) = self.requests.get(stream) {
                 let chosen = chosen.clone();
                 self.dial(now, stream, chosen);
                 continue;
             }
-            match self.finish(stream).map(|serving| serving.step) {
+            match self.requests.finish(stream).map(|serving| serving.step) {
                 Some(Step::Dialing { attempt, .. }) => {
                     self.actions.push_back(ServerAction::CancelDialBack { attempt });
                     self.reply(stream, Response::refused(Status::INTERNAL_ERROR));
@@ -297,26 +294,6 @@ impl Server {
     fn reply(&mut self, stream: StreamKey, response: Response) {
         self.actions.push_back(ServerAction::Reply { stream, reply: Reply::Probed(response) });
     }
-
-    fn enter(&mut self, stream: StreamKey, step: Step, until: Time) {
-        let Some(serving) = self.requests.get_mut(&stream) else { return };
-        self.timers.remove(&(serving.until, stream));
-        (serving.step, serving.until) = (step, until);
-        self.timers.insert((until, stream));
-    }
-
-    fn finish(&mut self, stream: StreamKey) -> Option<Serving> {
-        let serving = self.requests.remove(&stream)?;
-        self.timers.remove(&(serving.until, stream));
-        if let Step::Dialing { attempt, .. } = serving.step {
-            self.attempts.remove(&attempt);
-        }
-        Some(serving)
-    }
-}
-
-fn count(counter: &mut u64) {
-    *counter = counter.saturating_add(1);
 }
 
 impl EventMachine for Server {
@@ -332,7 +309,7 @@ impl EventMachine for Server {
             ServerInput::Opened { stream, peer, remote } => self.opened(now, stream, peer, remote),
             ServerInput::Requested { stream, request } => self.requested(now, stream, request),
             ServerInput::Gone { stream } => {
-                let serving = self.finish(stream).ok_or(ServerMisuse::UnknownStream { stream })?;
+                let serving = self.requests.finish(stream).ok_or(ServerMisuse::UnknownStream { stream })?;
                 if let Step::Dialing { attempt, .. } = serving.step {
                     self.actions.push_back(ServerAction::CancelDialBack { attempt });
                 }
@@ -355,20 +332,11 @@ impl EventMachine for Server {
     }
 
     fn deadline(&self) -> Time {
-        self.timers.first().map_or(Time::NEVER, |(until, _)| *until)
+        self.requests.deadline()
     }
 
     fn memory_used(&self) -> usize {
-        // The trees' nodes are taken to be two thirds full, as random insertion leaves them.
-        let each = size_of::<StreamKey>() * 3 + size_of::<Serving>() + size_of::<Time>() + size_of::<DialBackId>();
-        let addresses = self.requests.values().map(|serving| match &serving.step {
-            Step::Reading => 0,
-            Step::Paying { chosen, .. } | Step::Waiting { chosen } | Step::Dialing { chosen, .. } => {
-                chosen.address.memory_used()
-            }
-        });
-        self.requests.len() * each / 2 * 3
-            + addresses.sum::<usize>()
+        self.requests.memory_used()
             + self.actions.capacity() * size_of::<ServerAction>()
             + self.all.memory_used()
             + self.peers.memory_used()

@@ -16,7 +16,7 @@ use tidewire_core::{Machine, Multiaddr, Time};
 const T0: Time = Time::ZERO;
 
 fn context() -> Context {
-    Context { local: peer(1), remote: peer(2) }
+    Context { local: peer(1), remote: peer(2), relayed: false }
 }
 
 fn two() -> Vec<Multiaddr> {

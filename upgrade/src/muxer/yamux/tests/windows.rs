@@ -73,6 +73,10 @@ fn a_sender_is_never_left_without_half_a_window() {
 
 /// Sends as fast as the window lets us over a link with this round trip; what the window became.
 fn flow(config: Config, rtt: Duration, rounds: usize) -> u32 {
+    flow_of(config, rtt, rounds, false)
+}
+
+fn flow_of(config: Config, rtt: Duration, rounds: usize, narrow: bool) -> u32 {
     let mut a = End::new(Role::Initiator, Config { max_tx: 64 << 20, ..quiet() });
     let mut b = End::new(Role::Responder, config);
     let id = a.open();
@@ -82,6 +86,9 @@ fn flow(config: Config, rtt: Duration, rounds: usize) -> u32 {
         let said = a.said();
         b.wait(rtt / 2);
         b.hear(&said).unwrap();
+        if narrow {
+            b.yamux.narrow(id);
+        }
         b.drain(id);
         let said = b.said();
         a.now = b.now;
@@ -102,6 +109,16 @@ fn a_window_grows_to_its_limit_when_it_bounds_the_rate() {
 fn a_window_keeps_inside_the_budget_of_the_connection() {
     let config = Config { max_connection_window: 1 << 20, ..quiet() };
     assert_eq!(flow(config, Duration::from_millis(100), 20), 1 << 20);
+}
+
+#[test]
+fn a_narrow_stream_keeps_to_its_own_limit() {
+    let config = |narrow| Config { max_stream_window: 4 << 20, max_narrow_window: narrow, ..quiet() };
+    let narrow = |limit| flow_of(config(limit), Duration::from_millis(100), 12, true);
+    assert_eq!(narrow(0), 256 * KIB);
+    assert_eq!(narrow(1 << 20), 1 << 20);
+    // It is no way around the limit of all streams.
+    assert_eq!(narrow(u32::MAX), 4 << 20);
 }
 
 #[test]
