@@ -10,6 +10,8 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use tidewire_connmgr::{ConnectionId, ConnectionManager};
 use tidewire_core::{EventMachine, Keypair, Machine, Multiaddr, PublicKey, Role, Seed, Time, UnixTime};
+use tidewire_dcutr::candidate::{self, Candidate, Path, Source};
+use tidewire_dcutr::{coordinator, exchange, nat};
 use tidewire_host::solo::{Solo, SoloConfig};
 use tidewire_multistream::{Config, Dialer, Protocol};
 use tidewire_upgrade::crypto::Crypto;
@@ -85,6 +87,15 @@ fn run() -> Option<usize> {
         .ok()?;
     manager.on_timeout(Time::from_millis(1));
     manager.poll()?;
+    let mut punches =
+        coordinator::Coordinator::new(coordinator::Config::default(), identity.peer_id(), &seed.derive("punches", 0));
+    let own = [Candidate::new(address.clone(), Source::Observed)];
+    punches.handle(Time::ZERO, coordinator::Input::Own(&own)).ok()?;
+    let guess = nat::guess(&[], Path::of(&address)?);
+    nat::predict(&guess);
+    let offered = candidate::offer(&own, &candidate::Config::default());
+    exchange::Opener::new(Time::ZERO, &[address.clone()], &exchange::Config::default(), &mut tx);
+    tx.len().checked_add(offered.dropped.len())?;
     let epoch = UnixTime::from_secs(1);
     let mut solo = Solo::new(SoloConfig::default(), identity.clone(), &seed.derive("solo", 0), epoch).ok()?;
     let connection = solo.accepted(Time::from_millis(1), &address, &address).ok()?;
