@@ -1,0 +1,104 @@
+//! Roles, their waits, and windows.
+
+use super::*;
+use core::net::IpAddr;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// The wait of B's dial over a relay with this round trip.
+fn wait_of_b(rtt: Duration) -> Duration {
+    let mut lab = Lab::waiting();
+    let mut actions = lab.tell(Input::Connects { ask: AskId(0), addresses: &[theirs()], skipped: 0, rtt });
+    actions.extend(lab.wait(rtt / 2));
+    let Some(Action::Dial { plan: Plan::ListenFirst { wait }, .. }) = actions.last() else { panic!("{actions:?}") };
+    *wait
+}
+
+#[test]
+fn waits_follow_the_round_trip_between_their_bounds() {
+    let table = [(0, 600), (50, 600), (200, 1200), (500, 3000), (1000, 6000), (4000, 6000)];
+    for (rtt, wait) in table {
+        assert_eq!(wait_of_b(millis(rtt)), millis(wait), "{rtt} ms");
+    }
+}
+
+#[test]
+fn the_three_waits_are_one_three_and_six_units() {
+    let mut lab = Lab::punching_as_a();
+    lab.asked(2);
+    assert_eq!(lab.synced(2), [dial(1, listen_first(1))]);
+    let b = Lab::armed();
+    assert_eq!(b.machine.accepts(ip("11.0.0.3")), Some(listen_first(3)));
+    assert_eq!(Lab::punching().machine.counts().dials, 1);
+}
+
+#[test]
+fn who_is_accepted_from_elsewhere_is_answered_as_by_any_listener() {
+    let lab = Lab::armed();
+    assert_eq!(lab.machine.accepts(ip("11.0.0.4")), None);
+    assert_eq!(lab.machine.accepts(ip("::ffff:11.0.0.3")), Some(listen_first(3)), "an IPv4 address in an IPv6 one");
+}
+
+#[test]
+fn a_measured_round_trip_over_the_circuit_is_used_before_sync() {
+    let mut lab = Lab::on_circuit(false);
+    lab.tell(Input::Rtt { connection: CIRCUIT, rtt: millis(150) });
+    lab.asked(1);
+    assert_eq!(lab.machine.accepts(ip("11.0.0.3")), Some(Plan::ListenFirst { wait: millis(450) }));
+}
+
+#[test]
+fn a_window_outlives_its_attempt() {
+    let mut lab = Lab::armed();
+    lab.tell(Input::Disconnected { connection: CIRCUIT });
+    lab.wait(RTT / 2);
+    lab.failed(0, DialFault::Refused);
+    assert_eq!(lab.reports().len(), 1);
+    assert!(lab.machine.accepts(ip("11.0.0.3")).is_some());
+    let actions = lab.wait(secs(30));
+    assert_eq!(actions, [Action::CloseWindow { peer: peer(THEM) }]);
+    assert_eq!(lab.machine.accepts(ip("11.0.0.3")), None);
+}
+
+#[test]
+fn two_peers_behind_one_address_have_a_window_each() {
+    let mut lab = Lab::awaiting();
+    lab.with = 7;
+    lab.connect(ConnectionId(2), true, false);
+    let stream = StreamKey { connection: ConnectionId(2), stream: 1 };
+    lab.tell(Input::Asked { stream, addresses: &[theirs()], skipped: 0 });
+    lab.tell(Input::Cancel { peer: peer(THEM) });
+    assert!(lab.machine.accepts(ip("11.0.0.3")).is_some(), "the other one's is open still");
+    lab.tell(Input::Cancel { peer: peer(7) });
+    assert_eq!(lab.machine.accepts(ip("11.0.0.3")), None);
+}
+
+#[test]
+fn the_port_of_a_dial_is_that_of_the_listener_behind_what_we_told() {
+    let mut lab = Lab::on_circuit(true);
+    let own = [
+        Candidate {
+            address: at("/ip6/2600::1/tcp/4001"),
+            source: Source::Observed,
+            local: Some(at("/ip6/2600::1/tcp/6")),
+        },
+        Candidate { address: ours(), source: Source::Observed, local: Some(inside()) },
+    ];
+    lab.tell(Input::Own(&own));
+    lab.identify(&[]);
+    let told = [theirs(), at("/ip6/2600::2/tcp/4001")];
+    lab.tell(Input::Connects { ask: AskId(0), addresses: &told, skipped: 0, rtt: RTT });
+    let actions = lab.wait(RTT / 2);
+    let locals: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Dial { address, local, .. } => Some((address.clone(), local.clone())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(locals.len(), 2);
+    assert!(locals.contains(&(theirs(), Local::Reuse(inside()))));
+    assert!(locals.contains(&(at("/ip6/2600::2/tcp/4001"), Local::Reuse(at("/ip6/2600::1/tcp/6")))));
+}
