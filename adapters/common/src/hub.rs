@@ -277,7 +277,12 @@ impl Hub {
     pub fn dialed(&self, dial: DialId, peer: PeerId, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
         let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
         let to = remote.clone();
-        self.begin(Plan::Initiate, Some((dial, peer)), to, |connection| Input::Dialed { dial, connection, local, remote })
+        self.begin(Plan::Initiate, Some((dial, peer)), to, |connection| Input::Dialed {
+            dial,
+            connection,
+            local,
+            remote,
+        })
     }
 
     /// Of the driver: a dial came to nothing. If it was aborted meanwhile, that is of no matter.

@@ -118,8 +118,10 @@ pub struct Coordinator {
     /// Peers that have something to punch, or to remember of it.
     punches: u32,
     connections: BTreeMap<ConnectionId, PeerId>,
-    /// Who must be looked at, and when. The first one is the deadline.
+    /// Who must be looked at, and when.
     timers: BTreeSet<(Time, PeerId)>,
+    /// The first of them, kept so that asking for it costs nothing.
+    wake: Time,
 }
 
 /// Room for actions that is kept when none waits.
@@ -152,6 +154,7 @@ impl Coordinator {
             punches: 0,
             connections: BTreeMap::new(),
             timers: BTreeSet::new(),
+            wake: Time::NEVER,
         }
     }
 
@@ -195,6 +198,11 @@ impl Coordinator {
             self.timers.remove(&(peer.wake, id));
             self.peers.remove(&id);
         }
+        self.wake = self.first_timer();
+    }
+
+    fn first_timer(&self) -> Time {
+        self.timers.first().map_or(Time::NEVER, |(wake, _)| *wake)
     }
 
     /// With all peers that have something to punch.
@@ -530,7 +538,7 @@ impl EventMachine for Coordinator {
     }
 
     fn deadline(&self) -> Time {
-        self.timers.first().map_or(Time::NEVER, |(wake, _)| *wake)
+        self.wake
     }
 
     fn memory_used(&self) -> usize {

@@ -24,6 +24,7 @@ impl Coordinator {
                 (at, id)
             })
             .collect();
+        self.wake = self.first_timer();
         for (id, peer) in &mut self.peers {
             near(&mut peer.wake);
             if let Some(punch) = &mut peer.punch {
