@@ -2,7 +2,7 @@
 
 use crate::addresses::NatStatus;
 use crate::identify::{Identity, Profile};
-use crate::link::{OpenFault, Order};
+use crate::link::{OpenFault, Order, Service};
 use crate::{ConnectionId, DialId, ListenerId, OpenId, StreamId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -13,7 +13,6 @@ use tidewire_connmgr::dial::DialReport;
 use tidewire_connmgr::{RefuseReason, StreamRefusal};
 use tidewire_core::{Multiaddr, PeerId, Role};
 use tidewire_multistream::Protocol;
-use tidewire_relay::exchange::Service;
 use tidewire_relay::server::{Asked, CircuitEnd};
 use tidewire_relay::{CircuitId, Limit, StreamKey};
 use tidewire_upgrade::muxer::MuxerKind;
@@ -34,7 +33,7 @@ pub enum Action {
         /// Which.
         listener: ListenerId,
     },
-    /// Make a link of this incoming connection, which responds.
+    /// Make a link of this incoming connection, with the plan of [`Host::accept_plan`](crate::Host::accept_plan).
     Accept {
         /// Which.
         connection: ConnectionId,
@@ -46,8 +45,8 @@ pub enum Action {
         /// Why.
         reason: RefuseReason,
     },
-    /// Dial this address; make a link of it, which initiates, expects this peer, and knows
-    /// [which dial](crate::link::LinkSetup::dial) it is, and report `Dialed`; or report `DialFailed`.
+    /// Dial this address; make a link of it, which knows the dial, expects this peer, and has the plan of
+    /// [`Host::dial_plan`](crate::Host::dial_plan); and report `Dialed`. Or report `DialFailed`.
     Dial {
         /// The host's name for the attempt. The same one comes again, without `from`, if the remote dialed us at the same time
         /// and TCP made one connection of both, on which both ends initiate.
@@ -56,8 +55,8 @@ pub enum Action {
         peer: PeerId,
         /// Where.
         address: Multiaddr,
-        /// The local end to dial from, so that the remote sees the port on which we listen. If it can't be had, any will do.
-        from: Option<Multiaddr>,
+        /// The local end to dial from.
+        from: Option<LocalEnd>,
         /// After which time `Abort` will come.
         timeout: Duration,
     },
@@ -93,6 +92,16 @@ pub enum Action {
     Profile(Box<Profile>),
     /// Tell the application.
     Event(Event),
+}
+
+/// From where to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalEnd {
+    /// A listener's address: the remote, and every NAT on the way, is to see the port on which we listen.
+    pub address: Multiaddr,
+    /// From that port or not at all, as a hole punch has it; a connection of the same two ports is told as
+    /// [`DialFault::NoPort`](tidewire_connmgr::dial::DialFault::NoPort). Else, if it can't be had, any will do.
+    pub exact: bool,
 }
 
 /// A stream that is to be a transport: the end of a circuit.
@@ -246,6 +255,8 @@ pub enum Event {
         /// What the relay gives it.
         limit: Limit,
     },
+    /// Of hole punches: what is tried, and at the end what came of it.
+    Punch(tidewire_dcutr::coordinator::Event),
     /// Of AutoRelay: relays that are held, and dropped.
     AutoRelay(tidewire_relay::autorelay::Event),
     /// AutoRelay wants to know peers that may be relays.

@@ -35,6 +35,8 @@ pub struct Config {
     pub refusals_interval: Duration,
     /// Relays and reachability.
     pub relay: Relaying,
+    /// Make direct connections of relayed ones. Default: yes, over TCP (there is no other transport yet).
+    pub punching: Option<tidewire_dcutr::coordinator::Config>,
     /// Streams that are to be opened and wait for a connection or for its link. Default 4,096.
     pub max_opening: u32,
     /// Listeners. Default 64.
@@ -56,11 +58,19 @@ impl Default for Config {
             reuse_port: true,
             refusals_interval: Duration::from_secs(1),
             relay: Relaying::default(),
+            punching: Some(over_tcp()),
             max_opening: 4096,
             max_listeners: 64,
             max_listen_addresses: 256,
         }
     }
+}
+
+/// QUIC addresses would be told and dialed for nothing.
+fn over_tcp() -> tidewire_dcutr::coordinator::Config {
+    let mut config = tidewire_dcutr::coordinator::Config::default();
+    config.addresses.quic = false;
+    config
 }
 
 impl Config {

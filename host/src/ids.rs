@@ -7,9 +7,17 @@ pub use tidewire_connmgr::{By, ConnectionId, DialId, Direction, RequestId, Strea
 /// Dials from here on are only to find out whether somebody can be reached.
 pub(crate) const PROBES: u64 = 1 << 62;
 
+/// Dials from here on are hole punches.
+pub(crate) const PUNCHES: u64 = 1 << 63;
+
 /// Whether a dial is only to find out whether somebody can be reached.
 pub(crate) const fn is_probe(dial: DialId) -> bool {
-    dial.0 >= PROBES
+    dial.0 >= PROBES && dial.0 < PUNCHES
+}
+
+/// Whether a dial is a hole punch.
+pub(crate) const fn is_punch(dial: DialId) -> bool {
+    dial.0 >= PUNCHES
 }
 
 id!(

@@ -161,6 +161,8 @@ pub enum Input {
     },
     /// A word about relays.
     Relay(RelayCommand),
+    /// A word about hole punches.
+    Punch(PunchCommand),
     /// The time on the wall clock, whenever that clock was set.
     WallClock(UnixTime),
     /// Close everything, dial and let in nothing more.
@@ -240,6 +242,23 @@ pub enum RelayCommand {
     Drain {
         /// How long circuits may go on.
         grace: Duration,
+    },
+}
+
+/// A word about hole punches. Without one they begin by themselves, when a circuit comes to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum PunchCommand {
+    /// A direct connection to this peer is wanted now, whatever failed before. There is to be a relayed one.
+    Punch {
+        /// To whom.
+        peer: PeerId,
+    },
+    /// It is wanted no more.
+    Cancel {
+        /// To whom.
+        peer: PeerId,
     },
 }
 

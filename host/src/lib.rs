@@ -88,8 +88,8 @@ pub mod ping;
 pub mod record;
 pub mod solo;
 
-pub use action::{Action, Carry, Event, OpenFailure, Splice};
+pub use action::{Action, Carry, Event, LocalEnd, OpenFailure, Splice};
 pub use config::{Config, Relaying};
 pub use ids::{AskNumber, By, ConnectionId, DialId, Direction, ListenerId, OpenId, RequestId, StreamId};
-pub use input::{Command, Input, OpenOptions, RelayCommand};
+pub use input::{Command, Input, OpenOptions, PunchCommand, RelayCommand};
 pub use machine::{ConnectionView, Host, Misuse, OpeningView};

@@ -123,7 +123,7 @@ impl Hub {
         };
         let plan = if dial.is_some() { Plan::Initiate } else { Plan::Respond };
         let to = remote.clone();
-        let line = self.begin_locked(inner, plan, dial, to, |connection| match dial {
+        let line = self.begin(inner, plan, dial, to, |connection| match dial {
             Some((dial, _)) => Input::Dialed { dial, connection, local, remote },
             None => Input::Incoming { connection, local, remote, over: Some(over), asn: None },
         });

@@ -109,7 +109,11 @@ pub fn is_pause(error: &io::Error) -> bool {
 /// What the connection manager is told when a socket could not be connected.
 pub fn dial_fault(error: &io::Error) -> DialFault {
     let why = error.to_string().into();
-    // Without a local end given, no port is left.
-    let local = is_exhausted(error) || error.kind() == io::ErrorKind::AddrNotAvailable;
-    if local { DialFault::Local(why) } else { DialFault::Transport(why) }
+    match error.kind() {
+        _ if is_exhausted(error) => DialFault::Local(why),
+        io::ErrorKind::AddrNotAvailable => DialFault::NoPort(why),
+        io::ErrorKind::ConnectionRefused => DialFault::Refused(why),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => DialFault::Unreachable(why),
+        _ => DialFault::Transport(why),
+    }
 }

@@ -26,7 +26,7 @@ use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, Seed, Time};
 use tidewire_host::identify::{Card, CardError, Profile};
 use tidewire_host::link::{Fault, Link, LinkConfig, LinkError, LinkSetup, LinkShared, Report, Routes};
-use tidewire_host::{Action, Config, ConnectionId, DialId, Host, Input, ListenerId, Misuse, OpenId};
+use tidewire_host::{Action, Config, ConnectionId, DialId, Host, Input, ListenerId, LocalEnd, Misuse, OpenId};
 use tidewire_multistream::{Protocol, RouteId, Router};
 use tidewire_relay::server::AsnTable;
 use tidewire_upgrade::connection;
@@ -57,7 +57,7 @@ pub enum Job {
         /// Where.
         address: Multiaddr,
         /// The local end to dial from; if it can't be had, any will do.
-        from: Option<Multiaddr>,
+        from: Option<LocalEnd>,
     },
     /// Drop this dial, and say nothing more about it.
     Abort {
@@ -264,12 +264,11 @@ impl Hub {
     pub fn accepted(&self, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
         let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
         let asn = remote.ip().and_then(|ip| self.asns.lookup(ip));
-        self.begin(Plan::Respond, None, remote.clone(), |connection| Input::Incoming {
-            connection,
-            local,
-            remote,
-            over: None,
-            asn,
+        self.act(|hub, inner| {
+            let plan = inner.host.accept_plan(hub.clock.now(), &remote);
+            let from = remote.clone();
+            let input = |connection| Input::Incoming { connection, local, remote, over: None, asn };
+            hub.begin(inner, plan, None, from, input)
         })
     }
 
@@ -277,11 +276,10 @@ impl Hub {
     pub fn dialed(&self, dial: DialId, peer: PeerId, local: SocketAddr, remote: SocketAddr) -> Option<Arc<Line>> {
         let (local, remote) = (Multiaddr::tcp(local), Multiaddr::tcp(remote));
         let to = remote.clone();
-        self.begin(Plan::Initiate, Some((dial, peer)), to, |connection| Input::Dialed {
-            dial,
-            connection,
-            local,
-            remote,
+        self.act(|hub, inner| {
+            let plan = inner.host.dial_plan(hub.clock.now(), dial);
+            let input = |connection| Input::Dialed { dial, connection, local, remote };
+            hub.begin(inner, plan, Some((dial, peer)), to, input)
         })
     }
 
@@ -342,17 +340,7 @@ impl Hub {
         let _ = self.handle(inner, Input::Protocols(names));
     }
 
-    fn begin(
-        &self,
-        plan: Plan,
-        dial: Option<(DialId, PeerId)>,
-        remote: Multiaddr,
-        input: impl FnOnce(ConnectionId) -> Input,
-    ) -> Option<Arc<Line>> {
-        self.act(|hub, inner| hub.begin_locked(inner, plan, dial, remote, input))
-    }
-
-    pub(crate) fn begin_locked(
+    pub(crate) fn begin(
         &self,
         inner: &mut Inner,
         plan: Plan,

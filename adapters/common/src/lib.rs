@@ -72,7 +72,7 @@ pub use log::listener_waits;
 pub use node::{Events, Handle, Incoming, Listener, Node, Notice, Works};
 pub use park::{Parker, Turns, block, block_on, wait};
 pub use rounds::{Rest, Rounds};
-pub use sockets::{ConnectedSocket, Race, STAGGER, connect, connected, listen, poke};
+pub use sockets::{ConnectedSocket, LocalPort, Race, STAGGER, connect, connected, listen, poke};
 pub use stream::{Stream, gather};
 
 use std::io;

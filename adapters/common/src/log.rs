@@ -49,7 +49,7 @@ pub(crate) fn action(action: &Action) {
     match action {
         Action::Refuse { connection, reason } => debug!(%connection, %reason, "connection refused"),
         Action::Dial { dial, peer, address, from, .. } => {
-            trace!(%dial, %peer, %address, from = from.as_ref().map(tracing::field::display), "dialing");
+            trace!(%dial, %peer, %address, from = from.as_ref().map(|from| tracing::field::display(&from.address)), "dialing");
         }
         Action::Event(event) => match event {
             Event::Manager(Manager::Connected { peer }) => debug!(%peer, "peer connected"),

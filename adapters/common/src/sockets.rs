@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, T
 use std::time::{Duration, Instant};
 use std::vec;
 use tidewire_core::Multiaddr;
+use tidewire_host::LocalEnd;
 
 /// Connections that the operating system keeps until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -36,15 +37,34 @@ pub fn listen(address: &Multiaddr) -> Result<TcpListener, ListenError> {
     bind().map_err(|error| ListenError::Bind { address: address.clone(), error })
 }
 
+/// The port to dial from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalPort {
+    /// Which.
+    pub port: u16,
+    /// From this one, or not at all.
+    pub exact: bool,
+}
+
+impl LocalPort {
+    /// The port of a local end, if it has one.
+    pub fn of(end: &LocalEnd) -> Option<LocalPort> {
+        Some(LocalPort { port: end.address.port()?, exact: end.exact })
+    }
+}
+
 /// Begins to connect with a socket that doesn't wait, from the port `from` if that can be had. Once it is writable, it is
 /// connected, or it has an error: [`connected`] tells. It sends small pieces at once (`TCP_NODELAY`).
 ///
 /// # Errors
 /// The operating system refuses at once.
-pub fn connect(to: SocketAddr, from: Option<u16>) -> io::Result<TcpStream> {
-    match connect_from(to, from) {
+pub fn connect(to: SocketAddr, from: Option<LocalPort>) -> io::Result<TcpStream> {
+    match connect_from(to, from.map(|from| from.port)) {
         // Somebody else has the port, or there is a connection between these two ports already.
-        Err(error) if from.is_some() && matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable) => {
+        Err(error)
+            if from.is_some_and(|from| !from.exact)
+                && matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable) =>
+        {
             connect_from(to, None)
         }
         done => done,
@@ -81,7 +101,7 @@ pub type ConnectedSocket = (TcpStream, SocketAddr, SocketAddr);
 #[derive(Debug)]
 pub struct Race {
     rest: vec::IntoIter<SocketAddr>,
-    from: Option<u16>,
+    from: Option<LocalPort>,
     running: Vec<TcpStream>,
     began: Instant,
     /// When the next one begins.
@@ -94,7 +114,7 @@ impl Race {
     const MAX_PAUSE: Duration = Duration::from_millis(10);
 
     /// Connects from the port `from` if that can be had.
-    pub fn new(sockets: Vec<SocketAddr>, from: Option<u16>) -> Race {
+    pub fn new(sockets: Vec<SocketAddr>, from: Option<LocalPort>) -> Race {
         let (began, failed) = (Instant::now(), ErrorKind::NotFound.into());
         Race { rest: sockets.into_iter(), from, running: Vec::new(), began, next: began, failed }
     }
@@ -200,11 +220,11 @@ mod tests {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let holder = TcpListener::bind("0.0.0.0:0").unwrap();
         let taken = holder.local_addr().unwrap().port();
-        let _socket = connect(server.local_addr().unwrap(), Some(taken)).unwrap();
+        let _socket = connect(server.local_addr().unwrap(), Some(LocalPort { port: taken, exact: false })).unwrap();
         let (_, remote) = server.accept().unwrap();
         assert_ne!(remote.port(), taken);
         drop(holder);
-        let _socket = connect(server.local_addr().unwrap(), Some(taken)).unwrap();
+        let _socket = connect(server.local_addr().unwrap(), Some(LocalPort { port: taken, exact: false })).unwrap();
         assert_eq!(server.accept().unwrap().1.port(), taken, "and is taken when it can be had");
     }
 
@@ -230,9 +250,14 @@ mod tests {
     fn a_listener_and_a_dial_share_a_port() {
         let address = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
         let (ours, theirs) = (listen(&address).unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
-        let from = ours.local_addr().unwrap().port();
-        let _socket = connect(theirs.local_addr().unwrap(), Some(from)).unwrap();
-        assert_eq!(theirs.accept().unwrap().1.port(), from);
+        let (port, to) = (ours.local_addr().unwrap().port(), theirs.local_addr().unwrap());
+        let _socket = connect(to, Some(LocalPort { port, exact: false })).unwrap();
+        assert_eq!(theirs.accept().unwrap().1.port(), port);
+        // The two ports are connected already: another one will do, unless it is to be this one.
+        let exact = connect(to, Some(LocalPort { port, exact: true })).map(drop).map_err(|error| error.kind());
+        assert_eq!(exact, Err(ErrorKind::AddrNotAvailable));
+        connect(to, Some(LocalPort { port, exact: false })).unwrap();
+        assert_ne!(theirs.accept().unwrap().1.port(), port);
     }
 
     #[test]
@@ -242,7 +267,11 @@ mod tests {
         let address = Multiaddr::tcp(ours.local_addr().unwrap());
         let error = listen(&address).unwrap_err().to_string();
         assert!(error.contains("in use") && error.contains(&address.to_string()), "{error}");
-        let _dialed = connect(theirs.local_addr().unwrap(), Some(ours.local_addr().unwrap().port())).unwrap();
+        let _dialed = connect(
+            theirs.local_addr().unwrap(),
+            Some(LocalPort { port: ours.local_addr().unwrap().port(), exact: false }),
+        )
+        .unwrap();
         let _accepted = theirs.accept().unwrap();
         drop(ours);
         listen(&address).unwrap();

@@ -20,12 +20,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_adapter::{
-    Clock, ListenError, connect, connected, dial_fault, expand, interfaces, is_exhausted, listen, listener_waits,
+    Clock, ListenError, LocalPort, connect, connected, dial_fault, expand, interfaces, is_exhausted, listen,
+    listener_waits,
 };
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{Multiaddr, Time};
 use tidewire_host::solo::{Solo, SoloAction, SoloEvent};
-use tidewire_host::{ConnectionId, DialId, ListenerId};
+use tidewire_host::{ConnectionId, DialId, ListenerId, LocalEnd};
 
 /// Time that a closed connection has to send what is left, and to hear that the remote closed too.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -246,9 +247,9 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self, dial: DialId, address: &Multiaddr, from: Option<&Multiaddr>) -> Result<(), DialFault> {
+    fn dial(&mut self, dial: DialId, address: &Multiaddr, from: Option<&LocalEnd>) -> Result<(), DialFault> {
         let remote = net::socket_addr(address).map_err(|why| DialFault::Local(why.into()))?;
-        let socket = connect(remote, from.and_then(Multiaddr::port)).map_err(|error| dial_fault(&error))?;
+        let socket = connect(remote, from.and_then(LocalPort::of)).map_err(|error| dial_fault(&error))?;
         let mut socket = TcpStream::from_std(socket);
         let token = self.register(Name::Dial(dial), &mut socket).map_err(|error| dial_fault(&error))?;
         self.streams.insert(Name::Dial(dial), (socket, token));

@@ -55,9 +55,9 @@
 //!
 //! A circuit costs one thread: at the relay, where it carries bytes from one stream to the other, and at each of its two ends, where
 //! it is a connection without a socket. So caps on circuits are caps on threads. At a relay that is
-//! `host.relay.server.circuits` ([`ServerConfig::circuits`](tidewire_relay::server::ServerConfig::circuits), 1024), at the ends
+//! `host.relay.server.circuits` (`ServerConfig::circuits`, 1024), at the ends
 //! `host.relay.client.circuits_out` and `circuits_in`
-//! ([`ClientConfig`](tidewire_relay::client::ClientConfig::circuits_out), 256 each). Where the system gives no thread, the circuit
+//! (`ClientConfig`, 256 each). Where the system gives no thread, the circuit
 //! ends, and both sides are told. For a relay with many circuits take `tidewire-tokio`, where each is a task, or `tidewire-mio`.
 //!
 //! # Ports

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tidewire_adapter::{Job, Line, ListenError, Rest, Rounds, Works, listen, lock, poke};
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{Multiaddr, PeerId};
-use tidewire_host::{DialId, ListenerId};
+use tidewire_host::{DialId, ListenerId, LocalEnd};
 
 /// Whom dials ask for TXT records.
 pub(crate) type Txt = Arc<Mutex<Option<Arc<dyn TxtResolver>>>>;
@@ -87,7 +87,7 @@ impl Main {
         Ok(())
     }
 
-    fn dial(&mut self, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<Multiaddr>) -> io::Result<()> {
+    fn dial(&mut self, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<LocalEnd>) -> io::Result<()> {
         self.dials.retain(|_, aborted| Arc::strong_count(aborted) > 1);
         if self.dials.len() >= self.works.max_dials {
             // Aborted ones, whose resolvers don't answer.

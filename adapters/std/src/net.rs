@@ -5,9 +5,10 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use tidewire_adapter::{ConnectedSocket, DnsAddr, Found, Race, Target, dial_fault};
+use tidewire_adapter::{ConnectedSocket, DnsAddr, Found, LocalPort, Race, Target, dial_fault};
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{Multiaddr, PeerId};
+use tidewire_host::LocalEnd;
 
 /// Asks the domain name system for TXT records.
 pub trait TxtResolver: fmt::Debug + Send + Sync {
@@ -21,7 +22,7 @@ pub trait TxtResolver: fmt::Debug + Send + Sync {
 /// Connects to an address, to any of what its name stands for, from the port of `from` if that can be. `None`: aborted.
 pub(crate) fn dial(
     (peer, address): (PeerId, &Multiaddr),
-    from: Option<&Multiaddr>,
+    from: Option<&LocalEnd>,
     txt: Option<&dyn TxtResolver>,
     aborted: &AtomicBool,
 ) -> Result<Option<ConnectedSocket>, DialFault> {
@@ -32,7 +33,7 @@ pub(crate) fn dial(
             found.add(&target, target.question().to_socket_addrs());
         }
     }
-    let mut race = Race::new(found.sockets()?, from.and_then(Multiaddr::port));
+    let mut race = Race::new(found.sockets()?, from.and_then(LocalPort::of));
     while !aborted.load(Ordering::Relaxed) {
         if let Some(connected) = race.look().map_err(|error| dial_fault(&error))? {
             return Ok(Some(connected));

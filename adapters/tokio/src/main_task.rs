@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use tidewire_adapter::{Job, Line, ListenError, Rest, Rounds, Task, Works, listen};
 use tidewire_core::{Multiaddr, PeerId};
-use tidewire_host::{DialId, ListenerId};
+use tidewire_host::{DialId, ListenerId, LocalEnd};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -94,7 +94,7 @@ fn run_task(mut task: Task) -> impl Future<Output = ()> {
     })
 }
 
-async fn run_dial(works: Works, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<Multiaddr>) {
+async fn run_dial(works: Works, dial: DialId, peer: PeerId, address: Multiaddr, from: Option<LocalEnd>) {
     match net::dial(&address, peer, from.as_ref()).await {
         Ok((socket, local, remote)) => drive(&works, works.hub.dialed(dial, peer, local, remote), socket),
         Err(fault) => works.hub.dial_failed(dial, fault),

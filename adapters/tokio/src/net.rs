@@ -3,9 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tidewire_adapter::{Found, STAGGER, Target, connected, dial_fault};
+use tidewire_adapter::{Found, LocalPort, STAGGER, Target, connected, dial_fault};
 use tidewire_connmgr::dial::DialFault;
 use tidewire_core::{Multiaddr, PeerId};
+use tidewire_host::LocalEnd;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 type Connected = (TcpStream, SocketAddr, SocketAddr);
 
 /// Connects to an address, to any of what its name stands for, from the port of `from` if that can be.
-pub(crate) async fn dial(address: &Multiaddr, peer: PeerId, from: Option<&Multiaddr>) -> Result<Connected, DialFault> {
+pub(crate) async fn dial(address: &Multiaddr, peer: PeerId, from: Option<&LocalEnd>) -> Result<Connected, DialFault> {
     let mut found = Found::default();
     for address in &targets(address, peer).await? {
         // What is no address for TCP another driver may dial.
@@ -22,7 +23,7 @@ pub(crate) async fn dial(address: &Multiaddr, peer: PeerId, from: Option<&Multia
             found.add(&target, lookup_host(target.question()).await);
         }
     }
-    race(found.sockets()?, from.and_then(Multiaddr::port)).await.map_err(|error| dial_fault(&error))
+    race(found.sockets()?, from.and_then(LocalPort::of)).await.map_err(|error| dial_fault(&error))
 }
 
 /// What an address stands for.
@@ -58,7 +59,7 @@ async fn targets(address: &Multiaddr, _: PeerId) -> Result<[Multiaddr; 1], DialF
 }
 
 /// Connects to the first that answers: one after the other begins, a while apart or when the one before failed.
-async fn race(sockets: Vec<SocketAddr>, from: Option<u16>) -> io::Result<Connected> {
+async fn race(sockets: Vec<SocketAddr>, from: Option<LocalPort>) -> io::Result<Connected> {
     let mut rest = sockets.into_iter().peekable();
     let mut running = JoinSet::new();
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
@@ -76,7 +77,7 @@ async fn race(sockets: Vec<SocketAddr>, from: Option<u16>) -> io::Result<Connect
     }
 }
 
-async fn connect(to: SocketAddr, from: Option<u16>) -> io::Result<Connected> {
+async fn connect(to: SocketAddr, from: Option<LocalPort>) -> io::Result<Connected> {
     let socket = TcpStream::from_std(tidewire_adapter::connect(to, from)?)?;
     socket.writable().await?;
     let (local, remote) = connected(&socket)?.ok_or(io::ErrorKind::NotConnected)?;
@@ -140,8 +141,9 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_somebody_else_has_is_not_dialed_from() {
         let (taken, good) = (TcpListener::bind(local(0)).await.unwrap(), listen(local(0)));
-        let from = taken.local_addr().unwrap().port();
-        let (_, local, _) = connect(good.local_addr().unwrap(), Some(from)).await.unwrap();
-        assert_ne!(local.port(), from);
+        let port = taken.local_addr().unwrap().port();
+        let from = Some(LocalPort { port, exact: false });
+        let (_, local, _) = connect(good.local_addr().unwrap(), from).await.unwrap();
+        assert_ne!(local.port(), port);
     }
 }

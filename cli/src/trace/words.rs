@@ -142,7 +142,7 @@ impl Words {
                 Words::new(Kind::Out, Whom::Connection(*connection), format!("refuse {connection}"), reason.to_string())
             }
             Action::Dial { dial, peer, address, from, timeout } => {
-                let from = from.as_ref().map_or(String::new(), |from| format!(" from {from}"));
+                let from = from.as_ref().map_or(String::new(), |from| format!(" from {}", from.address));
                 let detail = format!("{address}{from} within {}", span(*timeout));
                 Words::new(Kind::Out, Whom::Peer(*peer), format!("dial {dial}"), detail)
             }

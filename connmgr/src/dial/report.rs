@@ -42,6 +42,22 @@ pub enum DialFault {
     /// Resources of this machine ran out (descriptors, ports). Costs no backoff.
     #[error("this machine can't: {0}")]
     Local(SmolStr),
+    /// The transport was refused.
+    #[error("the transport failed: {0}")]
+    Refused(SmolStr),
+    /// There is no way there.
+    #[error("the transport failed: {0}")]
+    Unreachable(SmolStr),
+    /// There is no local port for it; of a dial from a certain port: these two ports are connected already. Costs no backoff.
+    #[error("this machine can't: {0}")]
+    NoPort(SmolStr),
+}
+
+impl DialFault {
+    /// Whether the address was asked, and no transport came of it.
+    pub const fn is_of_transport(&self) -> bool {
+        matches!(self, DialFault::Transport(_) | DialFault::Refused(_) | DialFault::Unreachable(_))
+    }
 }
 
 /// What came of one address.

@@ -97,10 +97,16 @@ impl Shared {
     pub(super) fn learn(&mut self, peer: PeerId, address: &Multiaddr, fault: &DialFault, connected: bool) {
         let reached = match fault {
             // These say nothing of the address: it was never asked.
-            DialFault::Gated(_) | DialFault::NoTransport | DialFault::Limit(_) | DialFault::Local(_) => return,
+            DialFault::Gated(_)
+            | DialFault::NoTransport
+            | DialFault::Limit(_)
+            | DialFault::Local(_)
+            | DialFault::NoPort(_) => return,
             // The network let us through; the fault lies behind it.
             DialFault::Upgrade(_) | DialFault::WrongPeer(_) => true,
-            DialFault::Transport(_) | DialFault::Timeout(_) => connected,
+            DialFault::Transport(_) | DialFault::Refused(_) | DialFault::Unreachable(_) | DialFault::Timeout(_) => {
+                connected
+            }
         };
         self.holes.outcome(address, reached);
         self.backoffs.failed(self.now, peer, address);

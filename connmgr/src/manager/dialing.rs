@@ -58,7 +58,7 @@ impl ConnectionManager {
     pub(super) fn dial_failed(&mut self, dial: DialId, fault: DialFault) -> Result<(), Misuse> {
         let pending = self.dials.remove(&dial).ok_or(DialMisuse::UnknownDial(dial))?;
         self.limits.end_pending(Direction::Outbound, Self::counted_ip(&pending.address));
-        if matches!(fault, DialFault::Transport(_) | DialFault::Upgrade(_) | DialFault::WrongPeer(_)) {
+        if fault.is_of_transport() || matches!(fault, DialFault::Upgrade(_) | DialFault::WrongPeer(_)) {
             self.note_outcome(pending.peer, &pending.address, false);
         }
         self.tell_dialer(DialInput::Failed { dial, fault });

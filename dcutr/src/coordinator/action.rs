@@ -10,7 +10,7 @@ use core::time::Duration;
 use tidewire_core::{Multiaddr, PeerId, Time};
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
     /// Open a stream of [`PROTOCOL`](crate::PROTOCOL) on this connection and send `CONNECT` with these addresses: an
@@ -138,7 +138,7 @@ pub enum Refusal {
 }
 
 /// What the application may want to know, as it happens.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// An attempt begins.

@@ -9,7 +9,7 @@ use core::time::Duration;
 use tidewire_core::{Multiaddr, PeerId, Role};
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Input<'a> {
     /// A connection is established: every one, whoever opened it, but those that [`Dialed`](Input::Dialed) tells of.

@@ -27,6 +27,9 @@
 //! | B's direct dial; an unsolicited dial | initiator |
 //! | accepted outside the window | responder |
 //!
+//! A second `CONNECT` is one that comes after another on circuits that stand, however late. What no rule can help: a remote that
+//! takes A's role on its third try, when its first two `CONNECT`s never reached us.
+//!
 //! The plan of a socket is fixed when it is made. The relayed connection closes by the connection manager's rule alone, when a
 //! direct one is proven.
 //!

@@ -52,6 +52,7 @@ impl Turn<'_> {
             self.shared.act(Action::ResetStream { stream: older, why: Refusal::Newer });
             self.close_try();
         }
+        let again = self.punch.was_a;
         (self.punch.was_a, self.punch.wanted) = (true, false);
         self.calm_down();
 
@@ -61,7 +62,7 @@ impl Turn<'_> {
         let addresses: Vec<Multiaddr> = offer.kept.iter().map(|candidate| candidate.address.clone()).collect();
         self.shared.act(Action::Answer { stream, addresses });
         let rtt = self.links.iter().find(|link| link.id == stream.connection).and_then(|link| link.rtt);
-        self.open_window(&targets, true, rtt);
+        self.open_window(&targets, again, rtt);
         if self.punch.attempt.is_none() {
             self.begin(Side::A, State::Between { until });
         }

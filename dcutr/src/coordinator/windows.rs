@@ -29,7 +29,7 @@ pub(super) struct Window {
     pub(super) until: Time,
     /// Accepted sockets from there whose upgrade runs.
     pub(super) arriving: u32,
-    /// We are A, and have answered more than one `CONNECT` within it.
+    /// We are A, and have answered more than one `CONNECT` on circuits that stand.
     pub(super) again: bool,
 }
 
@@ -68,8 +68,8 @@ impl Windows {
 }
 
 impl Turn<'_> {
-    /// Opens the window anew, for those whom we are about to dial. Whether we are A, and it was open before.
-    pub(super) fn open_window(&mut self, targets: &[Candidate], as_a: bool, rtt: Option<Duration>) -> bool {
+    /// Opens the window anew, for those whom we are about to dial.
+    pub(super) fn open_window(&mut self, targets: &[Candidate], again: bool, rtt: Option<Duration>) {
         let before = self.punch.window.take();
         for ip in before.iter().flat_map(|window| &window.ips) {
             self.shared.windows.remove(*ip, self.id);
@@ -84,7 +84,6 @@ impl Turn<'_> {
         for ip in &ips {
             self.shared.windows.add(*ip, self.id);
         }
-        let again = as_a && before.is_some();
         // A socket that is being upgraded goes on being upgraded.
         let arriving = before.as_ref().map_or(0, |window| window.arriving);
         let plan = Plan::ListenFirst { wait };
@@ -94,7 +93,6 @@ impl Turn<'_> {
             self.shared.act(Action::CloseWindow { peer: self.id });
         }
         self.punch.window = Some(alloc::boxed::Box::new(Window { ips, plan, until, arriving, again }));
-        again
     }
 
     pub(super) fn close_window(&mut self) {

@@ -3,7 +3,7 @@
 use super::exchanges::Step;
 use super::message::{AskFault, OpenFault, Report, StreamEvent};
 use super::streams::{Stage, Stream};
-use super::{Link, State, code, cut};
+use super::{Link, Service, State, code, cut};
 use crate::{AskNumber, Direction, StreamId};
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use tidewire_core::Time;
 use tidewire_multistream::{self as multistream, Protocol};
 use tidewire_relay::client::Ending;
-use tidewire_relay::exchange::{Ask, Context, Reply, Service};
+use tidewire_relay::exchange::{Ask, Context, Reply};
 use tidewire_upgrade::connection::Connection;
 use tidewire_upgrade::muxer;
 
@@ -22,25 +22,38 @@ fn context(connection: &Connection, local: tidewire_core::PeerId, relayed: bool)
 impl Link {
     /// Asks something, on a stream of our own.
     pub(super) fn ask(&mut self, now: Time, ask: AskNumber, what: &Ask, tx: &mut BytesMut) {
-        let service = what.service();
+        let service = Service::Relay(what.service());
         let (shared, local, relayed) = (self.shared.clone(), self.local(), self.remote.is_relayed());
-        let State::Open(state) = &mut self.state else {
-            return self.unanswered(ask, None, AskFault::Open(OpenFault::ConnectionEnded));
-        };
-        if self.over {
-            return self.unanswered(ask, None, AskFault::Open(OpenFault::ConnectionEnded));
-        }
-        let opened = Protocol::new(service.name())
-            .map_err(|error| cut(&error.to_string()))
-            .and_then(|protocol| state.propose(now, protocol, tx).map_err(|error| cut(&error.to_string())));
-        let id = match opened {
-            Ok(id) => id,
-            Err(why) => return self.unanswered(ask, None, AskFault::Open(OpenFault::NoMore { why })),
-        };
+        let Some(id) = self.ask_by(now, ask, service, tx) else { return };
+        let Some(state) = self.opened() else { return };
         let context = context(&state.connection, local, relayed);
         state.exchanges.ask(now, id, (ask, what), &context, shared.config());
         self.opened_own(id, service, Direction::Outbound);
         self.advance_exchange(now, id, tx);
+    }
+
+    /// A stream of our own to ask on. `None`: there is none, and that is said.
+    pub(super) fn ask_by(
+        &mut self,
+        now: Time,
+        ask: AskNumber,
+        service: Service,
+        tx: &mut BytesMut,
+    ) -> Option<muxer::StreamId> {
+        let opened = match &mut self.state {
+            State::Open(state) if !self.over => Protocol::new(service.name())
+                .map_err(|error| cut(&error.to_string()))
+                .and_then(|protocol| state.propose(now, protocol, tx).map_err(|error| cut(&error.to_string())))
+                .map_err(|why| OpenFault::NoMore { why }),
+            _ => Err(OpenFault::ConnectionEnded),
+        };
+        match opened {
+            Ok(id) => Some(id),
+            Err(fault) => {
+                self.unanswered(ask, None, AskFault::Open(fault));
+                None
+            }
+        }
     }
 
     /// Nobody waits for the answer.
@@ -130,6 +143,7 @@ impl Link {
                     let request = Box::new(request);
                     self.report(Report::Asked { stream, request });
                 }
+                Step::Heard(ask, heard) => self.report(Report::Heard { ask, stream, heard: heard.map_err(Box::new) }),
                 Step::Circuit { held, wanted } => {
                     // Many may wait for who is slow, and the relay's memory is counted by this.
                     state.connection.narrow(id);
@@ -198,7 +212,7 @@ impl Link {
         self.report(Report::Answered { ask, stream, answer: Err(Box::new(fault)) });
     }
 
-    fn opened_own(&mut self, id: muxer::StreamId, service: Service, direction: Direction) {
+    pub(super) fn opened_own(&mut self, id: muxer::StreamId, service: Service, direction: Direction) {
         let Ok(protocol) = Protocol::new(service.name()) else { return };
         self.report(Report::StreamOpened { stream: StreamId(id.get()), direction, protocol, open: None });
     }

@@ -1,5 +1,6 @@
 //! What all links of a node share, and their limits.
 
+use super::service::Service;
 use crate::identify::{self, Card, CardError, IDENTIFY, PUSH, Profile};
 use crate::ping::{self, PING};
 use alloc::sync::Arc;
@@ -8,7 +9,7 @@ use core::time::Duration;
 use smol_str::SmolStr;
 use tidewire_core::{Keypair, PeerId, Seed};
 use tidewire_multistream::{Matcher, Protocol, RouteId, Router};
-use tidewire_relay::exchange::{self, Service};
+use tidewire_relay::exchange;
 use tidewire_upgrade::connection;
 use tidewire_upgrade::muxer::MuxerConfig;
 use tidewire_upgrade::muxer::yamux::INITIAL_WINDOW;
@@ -34,6 +35,8 @@ pub struct LinkConfig {
     pub push_interval: Duration,
     /// The streams of relays and of AutoNAT.
     pub relay: exchange::Config,
+    /// The streams of hole punching.
+    pub dcutr: tidewire_dcutr::exchange::Config,
     /// Such streams that the remote may have open: those on which it is not answered yet, and those on which it is but that it
     /// has not ended, which it may take [`write_timeout`](Self::write_timeout) for. Further ones are reset. Those that became
     /// circuits are counted by the relay. Default 32: twice the circuits that go-libp2p gives a peer.
@@ -74,6 +77,7 @@ impl Default for LinkConfig {
             push_burst: 10,
             push_interval: Duration::from_secs(2),
             relay: exchange::Config::default(),
+            dcutr: tidewire_dcutr::exchange::Config::default(),
             max_exchanges: 32,
             max_waiting: 64,
             write_timeout: Duration::from_secs(5),
@@ -117,18 +121,12 @@ pub const OWN_ROUTES: u64 = u64::MAX - 15;
 pub(super) const IDENTIFY_ROUTE: RouteId = RouteId::new(OWN_ROUTES);
 pub(super) const PUSH_ROUTE: RouteId = RouteId::new(OWN_ROUTES + 1);
 pub(super) const PING_ROUTE: RouteId = RouteId::new(OWN_ROUTES + 2);
-/// Those of the services follow, in the order of [`Service::ALL`].
+/// Those of the services follow.
 const SERVICES: u64 = OWN_ROUTES + 3;
-
-fn route_of(service: Service) -> Option<RouteId> {
-    let place = Service::ALL.iter().position(|known| *known == service)?;
-    Some(RouteId::new(SERVICES + u64::try_from(place).ok()?))
-}
 
 /// The service with this route.
 pub(super) fn service_of(route: RouteId) -> Option<Service> {
-    let place = usize::try_from(route.get().checked_sub(SERVICES)?).ok()?;
-    Service::ALL.get(place).copied()
+    Service::of_route(route, SERVICES)
 }
 
 /// Which protocols a node serves: the application's and its own.
@@ -144,7 +142,7 @@ impl Routes {
         let mut all = router.clone();
         let inside = [(IDENTIFY, IDENTIFY_ROUTE), (PUSH, PUSH_ROUTE), (PING, PING_ROUTE)];
         let services =
-            services.iter().filter_map(|service| Some((Protocol::new(service.name()).ok()?, route_of(*service)?)));
+            services.iter().filter_map(|service| Some((Protocol::new(service.name()).ok()?, service.route(SERVICES)?)));
         for (name, id) in inside.into_iter().chain(services) {
             if !all.listed().any(|known| *known == name) {
                 // An exact route is never refused.

@@ -1,22 +1,25 @@
-//! The streams on which one end asks and the other answers: hop and stop of relays, AutoNAT. No application sees them, unless
-//! they become circuits.
+//! The streams on which one end asks and the other answers: hop and stop of relays, AutoNAT, hole punching. No application sees
+//! them, unless they become circuits.
 //!
 //! ```text
 //!  asked by us        Asking -----Answer, told----> Closing          until the remote ends its side, or its time is over
 //!                                    '-----------> handed over: a circuit
 //!  asked by a remote  Responding --Request, told; the host decides; Reply--> Closing, or handed over
+//!  punched by us      Opening --Heard, told; the host says Sync--> Closing
+//!  by a remote        Answering --Heard, told; the host says Connect--> Heard, told: Closing
 //! ```
 
-use super::LinkConfig;
 use super::few::Few;
 use super::message::AskFault;
+use super::{LinkConfig, Service};
 use crate::AskNumber;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::{Buf, BytesMut};
 use core::time::Duration;
-use tidewire_core::{Keypair, Machine, Time};
-use tidewire_relay::exchange::{Answer, Ask, Asker, Context, Reply, Request, Responder, Service};
+use tidewire_core::{Keypair, Machine, Multiaddr, Time};
+use tidewire_dcutr::exchange::{Answerer, Fault, Heard, Opener};
+use tidewire_relay::exchange::{Answer, Ask, Asker, Context, Reply, Request, Responder};
 use tidewire_upgrade::connection::Connection;
 use tidewire_upgrade::muxer::StreamId;
 
@@ -34,6 +37,13 @@ enum Role {
     },
     Responding {
         responder: Box<Responder>,
+    },
+    Opening {
+        ask: AskNumber,
+        opener: Box<Opener>,
+    },
+    Answering {
+        answerer: Box<Answerer>,
     },
     /// All is said. What the remote still sends is of no use.
     Closing {
@@ -63,6 +73,8 @@ pub(super) enum Step {
     Answered(AskNumber, Result<Answer, AskFault>),
     /// We are asked.
     Asked(Request),
+    /// The remote said something about a hole punch.
+    Heard(Option<AskNumber>, Result<Heard, Fault>),
     /// It is a circuit now, and no concern of ours.
     Circuit {
         /// Came with the last message.
@@ -133,8 +145,40 @@ impl Exchanges {
         if let Some(exchange) = self.all.get_mut(id)
             && let Role::Waiting { service, .. } = exchange.role
         {
-            let responder = Box::new(Responder::new(service, context, &config.relay, now));
-            exchange.role = Role::Responding { responder };
+            exchange.role = match service {
+                Service::Relay(service) => {
+                    let responder = Box::new(Responder::new(service, context, &config.relay, now));
+                    Role::Responding { responder }
+                }
+                Service::Dcutr => Role::Answering { answerer: Box::new(Answerer::new(now, &config.dcutr)) },
+            };
+        }
+    }
+
+    /// Says `CONNECT`, on a stream of ours.
+    pub(super) fn punch(
+        &mut self,
+        now: Time,
+        id: StreamId,
+        (ask, addresses): (AskNumber, &[Multiaddr]),
+        config: &LinkConfig,
+    ) {
+        let mut out = BytesMut::new();
+        let opener = Box::new(Opener::new(now, addresses, &config.dcutr, &mut out));
+        self.insert(id, Role::Opening { ask, opener }, true, out);
+    }
+
+    /// Says `SYNC`. Out of turn it says nothing.
+    pub(super) fn sync(&mut self, now: Time, id: StreamId) {
+        if let Some(Exchange { role: Role::Opening { opener, .. }, out, .. }) = self.all.get_mut(id) {
+            let _ = opener.sync(now, out);
+        }
+    }
+
+    /// Answers the remote's `CONNECT`. Out of turn it says nothing.
+    pub(super) fn connect(&mut self, now: Time, id: StreamId, addresses: &[Multiaddr]) {
+        if let Some(Exchange { role: Role::Answering { answerer }, out, .. }) = self.all.get_mut(id) {
+            let _ = answerer.connect(now, addresses, out);
         }
     }
 
@@ -156,19 +200,14 @@ impl Exchanges {
 
     /// The stream on which this was asked, if it isn't answered.
     pub(super) fn of_ask(&self, ask: AskNumber) -> Option<StreamId> {
-        let is = |exchange: &Exchange| matches!(exchange.role, Role::Asking { ask: known, .. } if known == ask);
-        self.all.iter().find(|(_, exchange)| is(exchange)).map(|(id, _)| id)
+        self.all.iter().find(|(_, exchange)| exchange.role.ask() == Some(ask)).map(|(id, _)| id)
     }
 
     /// A stream is gone.
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Gone> {
         let exchange = self.all.remove(id)?;
         let (circuit, wanted) = (!exchange.ours && exchange.is_circuit(), exchange.wanted);
-        let ask = match exchange.role {
-            Role::Asking { ask, .. } => Some(ask),
-            _ => None,
-        };
-        Some(Gone { ask, circuit, wanted })
+        Some(Gone { ask: exchange.role.ask(), circuit, wanted })
     }
 
     /// Whether a stream may still become a circuit. Whoever asks is told when it has, or when it can't any more.
@@ -185,11 +224,7 @@ impl Exchanges {
     /// The connection is over: the questions that have no answer.
     pub(super) fn end(&mut self) -> Vec<AskNumber> {
         let all = core::mem::take(&mut self.all);
-        let asked = all.iter().filter_map(|(_, exchange)| match exchange.role {
-            Role::Asking { ask, .. } => Some(ask),
-            _ => None,
-        });
-        asked.collect()
+        all.iter().filter_map(|(_, exchange)| exchange.role.ask()).collect()
     }
 
     /// Lets a stream go as far as its bytes, the room to write and the time allow. All said, the remote may take so long to end
@@ -225,6 +260,8 @@ impl Exchanges {
             let machine = match &exchange.role {
                 Role::Asking { asker, .. } => size_of::<Asker>() + asker.memory_used(),
                 Role::Responding { responder, .. } => size_of::<Responder>() + responder.memory_used(),
+                Role::Opening { opener, .. } => size_of::<Opener>() + opener.memory_used(),
+                Role::Answering { answerer } => size_of::<Answerer>() + answerer.memory_used(),
                 Role::Waiting { .. } | Role::Closing { .. } => 0,
             };
             exchange.rx.capacity() + exchange.out.capacity() + machine
@@ -233,11 +270,23 @@ impl Exchanges {
     }
 }
 
+impl Role {
+    /// The question that has no answer yet.
+    const fn ask(&self) -> Option<AskNumber> {
+        match self {
+            Role::Asking { ask, .. } | Role::Opening { ask, .. } => Some(*ask),
+            Role::Waiting { .. } | Role::Responding { .. } | Role::Answering { .. } | Role::Closing { .. } => None,
+        }
+    }
+}
+
 impl Exchange {
     fn deadline(&self) -> Time {
         match &self.role {
             Role::Asking { asker, .. } => asker.deadline(),
             Role::Responding { responder, .. } => responder.deadline(),
+            Role::Opening { opener, .. } => opener.deadline(),
+            Role::Answering { answerer } => answerer.deadline(),
             Role::Waiting { until, .. } | Role::Closing { until } => *until,
         }
     }
@@ -294,6 +343,24 @@ impl Exchange {
                         continue;
                     }
                 },
+                Role::Opening { ask, opener } => {
+                    let (ask, heard) = (Some(*ask), opener.advance_or_end(now, rx, out, *ended));
+                    let over = opener.is_over();
+                    match self.heard(ask, heard, over, (now, until)) {
+                        Some(step) => Some(step),
+                        None if over => continue,
+                        None => None,
+                    }
+                }
+                Role::Answering { answerer } => {
+                    let heard = answerer.advance_or_end(now, rx, out, *ended);
+                    let over = answerer.is_over();
+                    match self.heard(None, heard, over, (now, until)) {
+                        Some(step) => Some(step),
+                        None if over => continue,
+                        None => None,
+                    }
+                }
                 Role::Closing { until } => {
                     rx.clear();
                     if (*ended && self.finished) || *until <= now {
@@ -313,11 +380,33 @@ impl Exchange {
         }
     }
 
+    /// What a machine of a hole punch heard. After its last word, or a fault, the stream is closed.
+    fn heard(
+        &mut self,
+        ask: Option<AskNumber>,
+        heard: Result<Option<Heard>, Fault>,
+        over: bool,
+        (now, until): (Time, Time),
+    ) -> Option<Step> {
+        match heard {
+            Ok(heard) => {
+                if over {
+                    self.role = Role::Closing { until };
+                }
+                heard.map(|heard| Step::Heard(ask, Ok(heard)))
+            }
+            Err(fault) => {
+                self.role = Role::Closing { until: now };
+                Some(Step::Heard(ask, Err(fault)))
+            }
+        }
+    }
+
     fn is_circuit(&self) -> bool {
         match &self.role {
             Role::Asking { asker, .. } => asker.is_circuit(),
             Role::Responding { responder, .. } => responder.is_circuit(),
-            Role::Waiting { .. } | Role::Closing { .. } => false,
+            Role::Waiting { .. } | Role::Opening { .. } | Role::Answering { .. } | Role::Closing { .. } => false,
         }
     }
 
@@ -328,7 +417,7 @@ impl Exchange {
                 Role::Waiting { .. } => false,
                 Role::Responding { responder } => responder.wants_more(),
                 Role::Asking { asker, .. } => asker.is_circuit() || asker.wants_more(),
-                Role::Closing { .. } => true,
+                Role::Opening { .. } | Role::Answering { .. } | Role::Closing { .. } => true,
             }
     }
 

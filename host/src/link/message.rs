@@ -3,11 +3,13 @@
 use crate::identify::Identity;
 use crate::{AskNumber, By, Direction, OpenId, StreamId};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 use smol_str::SmolStr;
 use tidewire_connmgr::{CloseReason, StreamRefusal};
-use tidewire_core::{PeerId, Role};
+use tidewire_core::{Multiaddr, PeerId, Role};
+use tidewire_dcutr::exchange::{Fault as PunchFault, Heard};
 use tidewire_multistream::{Protocol, Protocols, RouteId};
 use tidewire_relay::client::Ending;
 use tidewire_relay::exchange::{Answer, Ask, AskError, Reply, Request};
@@ -73,6 +75,26 @@ pub enum Order {
         stream: StreamId,
         /// What.
         reply: Reply,
+    },
+    /// Open a stream for a hole punch, and say `CONNECT` with these addresses. Answered by [`Report::Heard`], or by
+    /// [`Report::Answered`] if there is no stream. [`Order::Unask`] resets it.
+    Punch {
+        /// The question's number.
+        ask: AskNumber,
+        /// Ours.
+        addresses: Vec<Multiaddr>,
+    },
+    /// Say `SYNC` on it, and end it. Nothing more is reported of it.
+    Sync {
+        /// Which question.
+        ask: AskNumber,
+    },
+    /// Answer the `CONNECT` on this stream of the remote's with ours.
+    Connect {
+        /// Which.
+        stream: StreamId,
+        /// Our addresses.
+        addresses: Vec<Multiaddr>,
     },
     /// Nobody wants this circuit, or answers this request: reset its stream.
     Reset {
@@ -152,6 +174,15 @@ pub enum Report {
         stream: StreamId,
         /// What.
         request: Box<Request>,
+    },
+    /// The remote said something about a hole punch: on a stream of ours, whose question is named, or on one of its own.
+    Heard {
+        /// The question of [`Order::Punch`].
+        ask: Option<AskNumber>,
+        /// Which stream.
+        stream: StreamId,
+        /// What; or what was wrong, and then the stream is over.
+        heard: Result<Heard, Box<PunchFault>>,
     },
     /// A circuit's stream is over. [`Report::StreamClosed`] follows.
     CircuitEnded {

@@ -22,6 +22,8 @@ mod few;
 mod inside;
 mod message;
 mod orders;
+mod punches;
+mod service;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ mod tests;
 pub(crate) use config::cut;
 pub use config::{LinkConfig, LinkError, LinkShared, OWN_ROUTES, Routes};
 pub use message::{AskFault, Fault, LinkEvent, OpenFault, Order, Report, StreamEvent};
+pub use service::Service;
 
 use crate::identify::Card;
 use crate::ids::is_probe;
@@ -214,6 +217,9 @@ impl Link {
             Order::Pay { ask } => self.pay(now, ask, tx),
             Order::Ask { ask, what } => self.ask(now, ask, &what, tx),
             Order::Unask { ask } => self.unask(ask, tx),
+            Order::Punch { ask, addresses } => self.punch(now, ask, &addresses, tx),
+            Order::Sync { ask } => self.sync(now, ask, tx),
+            Order::Connect { stream, addresses } => self.connect(now, stream, &addresses, tx),
             Order::Reply { stream, reply } => self.reply(now, stream, &reply, tx),
         }
     }

@@ -43,6 +43,7 @@ impl Host {
             }
         }
         self.close_listeners();
+        self.punching_shutdown();
         self.relaying_shutdown();
         self.manage(connmgr::Input::Shutdown);
     }

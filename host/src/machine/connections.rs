@@ -11,9 +11,10 @@ use super::refusals::Refused;
 use super::{Host, Misuse};
 use crate::identify::IDENTIFY;
 use crate::ids::is_probe;
+use crate::ids::is_punch;
 use crate::link::{Fault, OpenFault, Order, Report};
-use crate::{Action, By, ConnectionId, DialId, Direction, Event, StreamId};
-use smol_str::SmolStr;
+use crate::{Action, By, ConnectionId, DialId, Direction, Event, LocalEnd, StreamId};
+use smol_str::{SmolStr, ToSmolStr};
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::{DialFault, DialMisuse};
 use tidewire_connmgr::{Origin, RefuseReason, StreamRefusal};
@@ -95,6 +96,14 @@ impl Host {
         if is_probe(dial) {
             return self.probe_dialed(dial, connection);
         }
+        if is_punch(dial) {
+            if self.punch_dialed(dial, connection) {
+                self.connections.insert(connection, Connection::new(self.now, Some(dial), local, remote));
+            } else {
+                self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
+            }
+            return Ok(());
+        }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
             return Err(Misuse::UnknownDial(dial));
         }
@@ -117,6 +126,10 @@ impl Host {
         if is_probe(dial) {
             return self.probe_failed(dial);
         }
+        if is_punch(dial) {
+            self.punch_failed(dial, &fault);
+            return Ok(());
+        }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
             return Err(Misuse::UnknownDial(dial));
         }
@@ -135,6 +148,8 @@ impl Host {
             (Report::Established { peer, role, security, muxer }, None) => {
                 let (dial, remote) = (entry.dial, entry.remote.clone());
                 let origin = match dial {
+                    // The manager hears of it now.
+                    Some(dial) if is_punch(dial) => Origin::Other { direction: Direction::Outbound, remote: &remote },
                     Some(dial) => Origin::Dial(dial),
                     None => Origin::Incoming,
                 };
@@ -187,9 +202,11 @@ impl Host {
                 self.openings.closed(connection, stream);
                 self.manage(connmgr::Input::StreamClosed { connection, stream });
                 self.relaying_stream_closed(connection, stream);
+                self.punch_stream_closed(connection, stream);
             }
             Report::Asked { stream, request } => self.asked(connection, stream, *request),
             Report::Answered { ask, stream, answer } => self.answered(connection, ask, stream, answer),
+            Report::Heard { ask, stream, heard } => self.punch_heard(connection, ask, stream, heard),
             Report::CircuitEnded { stream, sent, received, ending } => {
                 self.circuit_ended(connection, stream, (sent, received), ending);
             }
@@ -200,6 +217,7 @@ impl Host {
             Report::Pong { rtt } => {
                 self.manage(connmgr::Input::Pong { connection, rtt });
                 self.auto_rtt(peer, rtt);
+                self.punching_rtt(connection, rtt);
             }
             Report::PingUnsupported => self.manage(connmgr::Input::PingUnsupported { connection }),
             Report::Used => self.manage(connmgr::Input::Used { connection }),
@@ -215,8 +233,9 @@ impl Host {
             Some(words) => (By::Network, Fault::Transport, words.as_str()),
             None => (by, fault, why),
         };
-        let Some(entry) = self.forget(connection) else { return };
+        let Some(entry) = self.forget(connection, why) else { return };
         match (entry.dial, entry.peer) {
+            (Some(dial), None) if is_punch(dial) => {}
             (Some(dial), None) => {
                 let reusing = self.reusing.remove(&dial);
                 if let (Fault::Crossed, Some(Reusing { peer, address, until })) = (fault, reusing) {
@@ -235,13 +254,14 @@ impl Host {
     }
 
     /// A connection is no more, and whatever hung on it.
-    fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
+    pub(super) fn forget(&mut self, connection: ConnectionId, why: &str) -> Option<Connection> {
         let entry = self.connections.remove(&connection)?;
         if let Some(dial) = entry.dial {
             self.dialed.remove(&dial);
         }
         self.reach.closed(self.now, connection);
         self.relaying_closed(connection);
+        self.punching_closed(connection, why);
         self.forget_refusals(connection);
         for open in self.openings.of_connection(connection) {
             self.open_failed(open, connection, OpenFault::ConnectionEnded);
@@ -258,9 +278,12 @@ impl Host {
 
     fn carry_out(&mut self, action: connmgr::Action) {
         match action {
-            connmgr::Action::Accept { connection } => self.act(Action::Accept { connection }),
+            connmgr::Action::Accept { connection } => {
+                self.act(Action::Accept { connection });
+                self.punching_arrives(connection);
+            }
             connmgr::Action::Refuse { connection, reason } => {
-                let entry = self.forget(connection);
+                let entry = self.forget(connection, &reason.to_smolstr());
                 self.act(Action::Refuse { connection, reason: reason.clone() });
                 if let Some(Connection { direction: Direction::Inbound, remote, peer, .. }) = entry {
                     self.refused_connection((connection, remote, peer, reason));
@@ -283,6 +306,7 @@ impl Host {
                     return self.dial_circuit(dial, peer, &address);
                 }
                 let from = if self.config.reuse_port { self.reach.dial_from(&address) } else { None };
+                let from = from.map(|address| LocalEnd { address, exact: false });
                 if from.is_some() {
                     let until = self.now + timeout;
                     self.reusing.insert(dial, Reusing { peer, address: address.clone(), until });
@@ -295,13 +319,13 @@ impl Host {
                     None if self.abort_circuit(dial) => {}
                     None => self.act(Action::Abort { dial }),
                     Some(connection) => {
-                        self.forget(connection);
+                        self.forget(connection, "the dial is over");
                         self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
                     }
                 }
             }
             // New streams ask the manager for the best connection, which is no longer this one.
-            connmgr::Action::Drain { .. } => {}
+            connmgr::Action::Drain { onto, .. } => self.punching_proven(onto),
             connmgr::Action::Event(event) => self.on_event(event),
             _ => {}
         }
@@ -385,6 +409,7 @@ impl Host {
         }
         self.serve_openings(peer);
         self.relaying_connected(connection, peer);
+        self.punching_connected(connection, peer);
     }
 }
 

@@ -90,7 +90,9 @@ impl Host {
         let ttl = self.config.identify_ttl;
         self.manage(connmgr::Input::Addresses { peer, addresses: &addresses, source, ttl });
         self.nat_identified(connection, peer, &identity);
+        let seen = identity.observed.clone();
         self.identities.insert(peer, identity.clone());
+        self.punching_identified(connection, peer, seen.as_ref());
         self.tell(Event::Identified { connection, peer, identity, pushed });
         // Until now nobody knew that it takes pushes, and it may have asked before the last change.
         if self.is_behind(connection) && !self.is_push_due() {

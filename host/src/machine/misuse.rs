@@ -62,6 +62,12 @@ pub enum Misuse {
     /// We look for no relays: `relay.auto_relay` of the configuration makes us.
     #[error("this node looks for no relays: `relay.auto_relay` of its configuration makes it")]
     NoAutoRelay,
+    /// We punch no holes: `punching` of the configuration makes us.
+    #[error("this node punches no holes: `punching` of its configuration makes it")]
+    NoPunching,
+    /// What the coordinator of hole punches says of it.
+    #[error(transparent)]
+    Punch(tidewire_dcutr::coordinator::Misuse),
     /// What the relay says of it.
     #[error("{0}")]
     Relay(smol_str::SmolStr),

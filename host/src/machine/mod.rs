@@ -14,6 +14,7 @@ mod connections;
 mod identity;
 mod misuse;
 mod openings;
+mod punching;
 mod reach;
 #[cfg(feature = "record")]
 mod record;
@@ -26,12 +27,13 @@ mod view;
 pub use misuse::Misuse;
 pub use view::{ConnectionView, OpeningView};
 
-use crate::{Action, Config, ConnectionId, DialId, Event, Input, StreamId};
+use crate::{Action, Config, ConnectionId, DialId, Event, Input, PunchCommand, StreamId};
 use alloc::collections::{BTreeMap, VecDeque};
 use connections::{Connection, Reusing};
 use core::fmt;
 use identity::Identities;
 use openings::Openings;
+use punching::Punching;
 use reach::Reach;
 use refusals::Refusals;
 use relaying::Relaying;
@@ -61,6 +63,7 @@ pub struct Host {
     identities: Identities,
     refusals: Refusals,
     relaying: Relaying,
+    punching: Punching,
     /// The stream that was reported last, until that is settled.
     reported: Option<(ConnectionId, StreamId, Protocol)>,
     actions: VecDeque<Action>,
@@ -87,6 +90,7 @@ impl Host {
             identities: Identities::new(epoch),
             refusals: Refusals::default(),
             relaying: Relaying::new(&config, local, seed, epoch),
+            punching: Punching::new(&config, local, seed),
             reported: None,
             actions: VecDeque::new(),
             #[cfg(feature = "record")]
@@ -121,7 +125,7 @@ impl Host {
         // A relay's wish may be a dial, whose failure may be another wish; each is answered once.
         loop {
             self.drain_manager();
-            if !self.drain_relaying() {
+            if !self.drain_relaying() && !self.drain_punching() {
                 break;
             }
         }
@@ -169,6 +173,7 @@ impl EventMachine for Host {
         self.openings_timeout();
         self.refusals_timeout();
         self.relaying_timeout();
+        self.punching_timeout();
         self.reach.on_timeout(now);
         self.settle();
         #[cfg(feature = "record")]
@@ -186,6 +191,7 @@ impl EventMachine for Host {
 
     fn deadline(&self) -> Time {
         let reach = self.reach.deadline().min(self.refusals.deadline()).min(self.relaying.deadline());
+        let reach = reach.min(self.punching.deadline());
         self.manager.deadline().min(self.openings.deadline()).min(reach)
     }
 
@@ -203,6 +209,7 @@ impl EventMachine for Host {
             + self.reach.memory_used()
             + self.identities.memory_used()
             + self.relaying.memory_used()
+            + self.punching.memory_used()
             + self.refusals.memory_used()
             + self.actions.capacity() * size_of::<Action>()
     }
@@ -226,6 +233,7 @@ impl Host {
             Input::ListenerClosed { listener, why } => self.listener_closed(listener, why),
             Input::NetworkChanged => {
                 self.relaying_network_changed();
+                self.punching_network_changed();
                 self.manage(tidewire_connmgr::Input::NetworkChanged);
                 Ok(())
             }
@@ -269,6 +277,8 @@ impl Host {
                 Ok(())
             }
             Input::Relay(command) => self.relay_command(&command),
+            Input::Punch(PunchCommand::Punch { peer }) => self.punch_command(peer, true),
+            Input::Punch(PunchCommand::Cancel { peer }) => self.punch_command(peer, false),
             Input::WallClock(unix) => {
                 self.wall_clock(unix);
                 Ok(())

@@ -17,6 +17,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use smol_str::SmolStr;
 use tidewire_core::{Multiaddr, Time};
+use tidewire_dcutr::candidate::{Candidate, Source as From};
 use tidewire_multistream::Protocol;
 
 /// Listeners, and what is known of our addresses.
@@ -101,6 +102,29 @@ impl Reach {
         // The loopback address of another machine looks like ours, and is of use to who shares the machine with us.
         let listens = |listener: &Listener| listener.addresses.contains(&bare);
         self.listeners.values().any(listens) || self.externals.get(&bare).is_some_and(External::is_claimed)
+    }
+
+    /// Addresses of ours that a hole punch may use, and the listeners that they lead to.
+    pub(super) fn punch_candidates(&self) -> Vec<Candidate> {
+        let observed = self.observed.candidates().into_iter().filter(|seen| seen.observers > 0);
+        let observed =
+            observed.map(|seen| Candidate { address: seen.external, source: From::Observed, local: Some(seen.listen) });
+        let external = self.externals.as_slice().iter().filter_map(|external| {
+            let source = match (external.reachability, external.manual, external.mapped) {
+                (Reachability::Unreachable, ..) => return None,
+                (Reachability::Reachable, ..) | (_, true, _) => From::Confirmed,
+                (_, _, true) => From::Mapped,
+                // Those that are observed, above.
+                _ => return None,
+            };
+            Some(Candidate { address: external.address.clone(), source, local: self.dial_from(&external.address) })
+        });
+        let listening = self.listening().into_iter().map(|address| Candidate {
+            local: Some(address.clone()),
+            address,
+            source: From::Listened,
+        });
+        observed.chain(external).chain(listening).collect()
     }
 
     /// The address of a listener from whose port to dial this address: the same transport, the same family, and the same

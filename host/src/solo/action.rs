@@ -1,7 +1,7 @@
 //! What a whole node in one value says.
 
 use crate::link::StreamEvent;
-use crate::{ConnectionId, DialId, Event, ListenerId};
+use crate::{ConnectionId, DialId, Event, ListenerId, LocalEnd};
 use core::time::Duration;
 use smol_str::SmolStr;
 use tidewire_core::{Multiaddr, PeerId};
@@ -32,8 +32,8 @@ pub enum SoloAction {
         peer: PeerId,
         /// Where.
         address: Multiaddr,
-        /// The local end to dial from. If it can't be had, any will do.
-        from: Option<Multiaddr>,
+        /// The local end to dial from.
+        from: Option<LocalEnd>,
         /// After which time `Abort` will come.
         timeout: Duration,
     },

@@ -207,7 +207,7 @@ impl Solo {
     /// The clock went back.
     pub fn accepted(&mut self, now: Time, local: &Multiaddr, remote: &Multiaddr) -> Result<ConnectionId, Misuse> {
         let connection = self.fresh();
-        self.insert(connection, Plan::Respond, None, remote);
+        self.insert(connection, self.host.accept_plan(now, remote), None, remote);
         let asn = remote.ip().and_then(|ip| self.asns.lookup(ip));
         let (local, remote) = (local.clone(), remote.clone());
         let done = self.tell(now, Input::Incoming { connection, local, remote, over: None, asn });
@@ -227,7 +227,7 @@ impl Solo {
     ) -> Result<ConnectionId, Misuse> {
         let expected = *self.dials.get(&dial).ok_or(Misuse::UnknownDial(dial))?;
         let connection = self.fresh();
-        self.insert(connection, Plan::Initiate, Some((dial, expected)), remote);
+        self.insert(connection, self.host.dial_plan(now, dial), Some((dial, expected)), remote);
         let done = self.tell(now, Input::Dialed { dial, connection, local: local.clone(), remote: remote.clone() });
         let connection = self.undo(connection, done)?;
         self.dials.remove(&dial);

@@ -187,7 +187,7 @@ fn a_refused_dial_says_so_to_whoever_waits_for_a_stream() {
         let Some(Outcome::Failed(OpenFailure::Dial(report))) = of(world, id).outcome(open) else {
             return Err(format!("{:?}", of(world, id).calls[&open]).into());
         };
-        assert_eq!(report.addresses[0].outcome, Came::Failed(DialFault::Transport("connection refused".into())));
+        assert_eq!(report.addresses[0].outcome, Came::Failed(DialFault::Refused("connection refused".into())));
         Ok(())
     });
 }

@@ -16,6 +16,7 @@ mod end;
 mod identify;
 mod pairs;
 mod ping;
+mod punching;
 mod reachability;
 mod reconnect;
 mod relay_weather;

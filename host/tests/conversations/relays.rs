@@ -22,10 +22,11 @@ pub(crate) fn relayed(world: &mut World, configure: impl Fn(&mut ServerConfig)) 
         server.announce_private = true;
         configure(&mut server);
         config.host.relay.server = Some(server);
+        config.host.punching = None;
     };
     let mut hosts = Vec::new();
     for n in 1..=3 {
-        let node = if n == 1 { node(world, n, relay) } else { node(world, n, |_| {}) };
+        let node = if n == 1 { node(world, n, relay) } else { node(world, n, |config| config.host.punching = None) };
         hosts.push(world.add(node, [ipv4(n)]));
     }
     world.run_for(secs(2)).unwrap();

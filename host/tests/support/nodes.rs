@@ -226,7 +226,9 @@ impl Nodes {
                 self.solos[node].listener_closed(self.now, listener, "as asked").unwrap();
             }
             SoloAction::Dial { dial, address: to, from, .. } => {
-                let local = from.unwrap_or_else(|| format!("/ip4/11.0.{node}.1/tcp/50000").parse().unwrap());
+                let local = from
+                    .map(|from| from.address)
+                    .unwrap_or_else(|| format!("/ip4/11.0.{node}.1/tcp/50000").parse().unwrap());
                 self.later(Due::Syn { from: node, dial, to, local });
             }
             SoloAction::Send { connection } => self.send(node, connection),

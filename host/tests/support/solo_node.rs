@@ -16,11 +16,11 @@ use tidewire_core::{Component, Keypair, Multiaddr, PeerId, Seed, Time, UnixTime}
 use tidewire_host::link::StreamEvent;
 use tidewire_host::solo::{Solo, SoloAction, SoloConfig, SoloEvent};
 use tidewire_host::{
-    Command, ConnectionId, DialId, Event, Input as HostInput, ListenerId, OpenFailure, OpenId, OpenOptions, RequestId,
-    StreamId,
+    Command, ConnectionId, DialId, Event, Input as HostInput, ListenerId, LocalEnd, OpenFailure, OpenId, OpenOptions,
+    RequestId, StreamId,
 };
 use tidewire_multistream::{Matcher, Protocol, Protocols, RouteId};
-use tidewire_sim::{Input, Node, Os, OsError, SocketId};
+use tidewire_sim::{ConnectFailure, Input, Node, Os, OsError, SocketId};
 use tidewire_upgrade::connection::ReadStreamError;
 use tidewire_upgrade::muxer::WriteError;
 
@@ -278,18 +278,24 @@ impl SoloNode {
         }
     }
 
-    fn dial(&mut self, now: Time, dial: DialId, address: &Multiaddr, from: Option<&Multiaddr>, os: &mut Os<'_>) {
+    fn dial(&mut self, now: Time, dial: DialId, address: &Multiaddr, from: Option<&LocalEnd>, os: &mut Os<'_>) {
         let Some(remote) = socket_addr(address) else {
             return self.solo.dial_failed(now, dial, DialFault::NoTransport).unwrap();
         };
-        let from = from.and_then(socket_addr);
+        let exact = from.is_some_and(|from| from.exact);
+        let from = from.and_then(|from| socket_addr(&from.address));
         let dialed = match from.map(|from| os.connect_from(from, remote, true)) {
-            Some(Err(OsError::AddressInUse | OsError::AddressNotAvailable)) | None => os.connect(remote),
+            Some(Err(OsError::AddressInUse | OsError::AddressNotAvailable)) if !exact => os.connect(remote),
+            None => os.connect(remote),
             Some(result) => result,
         };
+        let why = |error: OsError| error.to_string().into();
         match dialed {
             Ok(socket) => drop(self.dials.insert(socket, dial)),
-            Err(error) => self.solo.dial_failed(now, dial, DialFault::Local(error.to_string().into())).unwrap(),
+            Err(OsError::AddressNotAvailable) => {
+                self.solo.dial_failed(now, dial, DialFault::NoPort(why(OsError::AddressNotAvailable))).unwrap();
+            }
+            Err(error) => self.solo.dial_failed(now, dial, DialFault::Local(why(error))).unwrap(),
         }
     }
 
@@ -484,7 +490,13 @@ impl Node for SoloNode {
             },
             Input::ConnectFailed { socket, error } => {
                 if let Some(dial) = self.dials.remove(&socket) {
-                    self.solo.dial_failed(now, dial, DialFault::Transport(error.to_string().into())).unwrap();
+                    let why = error.to_string().into();
+                    let fault = match error {
+                        ConnectFailure::Refused => DialFault::Refused(why),
+                        ConnectFailure::Unreachable(_) => DialFault::Unreachable(why),
+                        _ => DialFault::Transport(why),
+                    };
+                    self.solo.dial_failed(now, dial, fault).unwrap();
                 }
             }
             Input::Received { socket } => self.receive(now, socket, os),

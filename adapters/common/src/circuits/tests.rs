@@ -459,7 +459,7 @@ fn a_connection_that_begins_while_another_does_leaves_that_ones_panic_alone() {
         let mut inner = lock(&hub.inner);
         inner.panicked = before;
         let (local, remote) = (local.clone(), remote.clone());
-        let line = hub.begin_locked(&mut inner, Plan::Respond, None, remote.clone(), |connection| Input::Incoming {
+        let line = hub.begin(&mut inner, Plan::Respond, None, remote.clone(), |connection| Input::Incoming {
             connection,
             local,
             remote,

@@ -23,12 +23,17 @@ pub(super) fn initiator(plans: [Plan; 2]) -> Result<usize, String> {
     }
 }
 
-/// Side `side` is about to close a connection by rule A.
-pub(super) fn on_close(state: &State, side: usize, at: usize) -> Result<(), String> {
+/// Side `side` is about to close a connection by rule A, in favour of another one.
+pub(super) fn on_close(state: &State, side: usize, at: usize, kept: Option<usize>) -> Result<(), String> {
     let Some(wire) = state.wires[at].as_ref() else { return Err("what is closed isn't there".into()) };
     let others = state.wires.iter().enumerate().filter(|(other, _)| *other != at).filter_map(|(_, wire)| wire.as_ref());
     let whole: Vec<Tuple> = others.filter(|wire| wire.is_whole()).map(|wire| wire.tuple).collect();
-    // Two circuits are one too many: the other one goes on then.
+    // Two circuits are one too many: the other one goes on then. That it died since it answered is beyond any rule.
+    let for_a_circuit =
+        kept.and_then(|kept| state.wires[kept].as_ref()).is_some_and(|kept| kept.tuple == Tuple::Circuit);
+    if for_a_circuit && state.relay_lost {
+        return Ok(());
+    }
     if wire.tuple == Tuple::Circuit && whole.is_empty() {
         return Err(format!("{} drops the relay, and no direct connection works at both ends", NAMES[side]));
     }

@@ -348,7 +348,7 @@ impl Turn<'_> {
                 wire.as_ref().is_some_and(|wire| wire.tuple == Tuple::Circuit && wire.ends[side].is_up())
             };
             if let Some(circuit) = self.state.wires.iter().position(circuit) {
-                return self.close(circuit);
+                return self.close(circuit, None);
             }
         }
         if self.state.wires[at].as_ref().is_some_and(|wire| wire.ends[side].is_up()) {
@@ -367,15 +367,15 @@ impl Turn<'_> {
                     return self.tell(Input::Proven { connection: c(at(onto)) });
                 }
             }
-            PairAction::Close { connection, .. } => return self.close(at(connection)),
+            PairAction::Close { connection, kept } => return self.close(at(connection), Some(at(kept))),
             other => return Err(format!("{other:?}")),
         }
         Ok(())
     }
 
     /// Rule A closes it.
-    fn close(&mut self, at: usize) -> Result<(), String> {
-        properties::on_close(self.state, self.side, at)?;
+    fn close(&mut self, at: usize, kept: Option<usize>) -> Result<(), String> {
+        properties::on_close(self.state, self.side, at, kept)?;
         self.send(at, Message::Fin);
         self.over(at)
     }

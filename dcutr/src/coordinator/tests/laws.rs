@@ -146,7 +146,7 @@ fn the_laws_hold_whatever_happens() {
         Op::Shutdown,
         Op::Punch(10),
     ];
-    for pause in [0, 400, 20_000] {
+    for pause in [400, 20_000] {
         let steps: Vec<Step<Op>> =
             script.iter().flat_map(|op| [Step::Input(op.clone()), Step::Wait(millis(pause))]).collect();
         for busy in [false, true] {

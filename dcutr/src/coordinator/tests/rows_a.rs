@@ -84,6 +84,16 @@ fn a_second_connect_takes_the_place_of_the_first() {
 }
 
 #[test]
+fn a_second_connect_is_a_second_one_however_late_it_comes() {
+    let mut lab = Lab::punching_as_a();
+    lab.failed(0, DialFault::Refused);
+    lab.wait(secs(60));
+    lab.failed_for(&Failure::NoFurtherTry);
+    lab.asked(2);
+    assert_eq!(lab.synced(2), [dial(1, listen_first(1))], "it may be the third one of a peer that flips then");
+}
+
+#[test]
 fn a_connect_while_we_dial_aborts_our_dial_first() {
     let mut lab = Lab::punching_as_a();
     assert_eq!(lab.asked(2)[..2], [abort(0), answer(2)]);

@@ -79,7 +79,8 @@ impl Setup {
     fn link(&self, plan: Plan) -> Link {
         let mut config = self.ours.clone();
         config.muxers = alloc::vec![self.muxer];
-        let routes = Routes::new(&router(&[ECHO]), &self.services, &config.connection);
+        let services: Vec<_> = self.services.iter().copied().map(super::Service::Relay).collect();
+        let routes = Routes::new(&router(&[ECHO]), &services, &config.connection);
         let shared = LinkShared::new(&keypair(1), &Seed::new([12; 32]), config, self.link.clone()).unwrap();
         let profile = Profile { agent: "us/1".into(), protocols: routes.names(), ..Profile::default() };
         let card = Arc::new(Card::new(&keypair(1), &profile).unwrap());

@@ -15,7 +15,7 @@ mod probes;
 mod server;
 
 use super::Host;
-use crate::link::{AskFault, OpenFault, Order};
+use crate::link::{AskFault, OpenFault, Order, Service};
 use crate::{Action, AskNumber, Config, ConnectionId, Direction, ListenerId, RequestId, StreamId};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -25,9 +25,10 @@ use core::time::Duration;
 use nat::Nat;
 use probes::Probes;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time, UnixTime};
+use tidewire_dcutr as dcutr;
 use tidewire_relay::autorelay::AutoRelay;
 use tidewire_relay::client::{Client, Ending};
-use tidewire_relay::exchange::{Answer, Ask, Reply, Request, Service};
+use tidewire_relay::exchange::{self, Answer, Ask, Reply, Request};
 use tidewire_relay::server::Server;
 use tidewire_relay::{self as relay, AskId, StreamKey};
 
@@ -40,6 +41,7 @@ enum Part {
     NatV2,
     Probe,
     Auto,
+    Punch,
 }
 
 /// Who wants a reservation with a relay.
@@ -140,7 +142,9 @@ impl Relaying {
         let _ = client.handle(Time::ZERO, relay::client::Input::Clock { unix: epoch });
         let nat = Nat::new(config, seed);
         // Circuits may come to anybody who has a reservation.
-        let mut services: Vec<Service> = core::iter::once(Service::Stop).chain(nat.services()).collect();
+        let mut services: Vec<Service> =
+            core::iter::once(exchange::Service::Stop).chain(nat.services()).map(Service::Relay).collect();
+        services.extend(config.punching.is_some().then_some(Service::Dcutr));
         services.sort_unstable();
         Relaying {
             server,
@@ -158,6 +162,23 @@ impl Relaying {
             asked: BTreeSet::new(),
             services,
         }
+    }
+
+    /// A question of a hole punch.
+    pub(super) fn insert_punch(&mut self, connection: ConnectionId, ask: dcutr::AskId) -> AskNumber {
+        self.asks.insert(connection, Part::Punch, AskId(ask.0))
+    }
+
+    /// What is asked by this number.
+    pub(super) fn punch_of(&self, ask: AskNumber) -> Option<dcutr::AskId> {
+        let (_, part, id) = self.asks.all.get(&ask)?;
+        (*part == Part::Punch).then_some(dcutr::AskId(id.0))
+    }
+
+    /// Nothing more is expected of it.
+    pub(super) fn punch_over(&mut self, ask: dcutr::AskId) -> Option<(ConnectionId, AskNumber)> {
+        let ask = self.asks.of_part(Part::Punch, AskId(ask.0))?;
+        self.asks.remove(ask).map(|(connection, ..)| (connection, ask))
     }
 
     /// The request for a connection to this relay is not wanted any more.
@@ -420,12 +441,18 @@ impl Host {
             Part::Client => self.client_answered(id, stream, &answer),
             Part::NatV1 | Part::NatV2 => self.nat_answered(part, id, &answer),
             Part::Auto => {}
+            Part::Punch => {
+                if let Err(fault) = answer {
+                    self.punch_unasked(dcutr::AskId(id.0), &fault);
+                }
+            }
             Part::Probe => self.probe_answered(id, answer.ok().as_deref()),
         }
     }
 
     /// Which services links serve from here on.
-    fn serve(&mut self, service: Service, on: bool) {
+    fn serve(&mut self, service: exchange::Service, on: bool) {
+        let service = Service::Relay(service);
         let services = &mut self.relaying.services;
         let known = services.contains(&service);
         if known == on {

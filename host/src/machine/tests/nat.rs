@@ -470,7 +470,7 @@ fn a_vote_of_the_first_version_is_told_and_decides_whether_we_serve_as_a_relay()
         config.relay.autonat_v2 = None;
         config.relay.server = Some(tidewire_relay::server::ServerConfig::default());
     });
-    assert!(!world.host.services().contains(&Service::Hop));
+    assert!(!world.host.services().contains(&Service::Hop.into()));
     world.tell(Input::AddExternal { address: address(7) });
     world.serves(1, 1, Service::AutonatV1);
     let mut actions = Vec::new();
@@ -482,7 +482,7 @@ fn a_vote_of_the_first_version_is_told_and_decides_whether_we_serve_as_a_relay()
     let answer = Ok(Box::new(Answer::Dialed(v1::Response::ok(Some(address(7))))));
     let actions = world.report(connection.0, Report::Answered { ask, stream: Some(s(1)), answer });
     assert!(actions.contains(&Action::Event(Event::NatStatus(NatStatus::Public))), "{actions:?}");
-    assert!(world.host.services().contains(&Service::Hop), "{actions:?}");
+    assert!(world.host.services().contains(&Service::Hop.into()), "{actions:?}");
 }
 
 #[test]

@@ -486,7 +486,7 @@ fn a_shutdown_gives_back_what_is_held_and_ends_what_is_relayed() {
     assert!(actions.contains(&Action::Unsplice { circuit, why: CircuitEnd::Drained }), "{actions:?}");
     assert!(actions.contains(&Action::Abort { dial }), "{actions:?}");
     assert!(actions.contains(&Action::Serve(world.host.services().to_vec())), "{actions:?}");
-    assert!(!world.host.services().contains(&Service::Hop));
+    assert!(!world.host.services().contains(&Service::Hop.into()));
     let closed = |action: &&Action| matches!(action, Action::Event(Event::ListenerClosed { .. }));
     assert_eq!(actions.iter().filter(closed).count(), 1, "{actions:?}");
     let closing = |action: &&Action| {

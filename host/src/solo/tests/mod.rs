@@ -119,13 +119,15 @@ impl Pair {
         }
     }
 
-    fn dial(&mut self, node: usize, dial: DialId, to: &Multiaddr, from: Option<Multiaddr>) {
+    fn dial(&mut self, node: usize, dial: DialId, to: &Multiaddr, from: Option<crate::LocalEnd>) {
         let other = 1 - node;
         if self.listening[other].as_ref() != Some(&to.without_peer_id()) {
             let fault = DialFault::Transport("connection refused".into());
             return self.nodes[node].dial_failed(self.now, dial, fault).unwrap();
         }
-        let local = from.unwrap_or_else(|| alloc::format!("/ip4/11.0.0.{}/tcp/50000", node + 1).parse().unwrap());
+        let local = from
+            .map(|from| from.address)
+            .unwrap_or_else(|| alloc::format!("/ip4/11.0.0.{}/tcp/50000", node + 1).parse().unwrap());
         let accepted = self.nodes[other].accepted(self.now, to, &local).unwrap();
         let dialed = self.nodes[node].dialed(self.now, dial, &local, to).unwrap();
         let mut ends = [None, None];
