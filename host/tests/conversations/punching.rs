@@ -33,8 +33,8 @@ fn behind_nats(world: &mut World, nats: [Option<Nat>; 2]) -> [HostId; 3] {
             let gateway = world.nat(nat.clone(), [outer(n)]);
             let inside: IpAddr = format!("10.0.{n}.2").parse().unwrap();
             let listen = Multiaddr::tcp((inside, 4001).into());
-            let seed = Seed::new([n.to_be_bytes()[3]; 32]);
-            world.add_behind(gateway, SoloNode::new(n, &seed, SoloConfig::default(), &[listen]), [inside])
+            let it = node_at(world, n, |_| {}, &[listen]);
+            world.add_behind(gateway, it, [inside])
         }
         None => {
             let it = node(world, n, |_| {});
