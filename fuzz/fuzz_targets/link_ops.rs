@@ -50,7 +50,7 @@ impl World {
         config.muxer.yamux.max_outbound_streams = 4;
         let mut router = Router::new();
         router.add(Protocol::from_static("/echo/1.0.0"), Matcher::Exact, RouteId::new(7)).unwrap();
-        let routes = Routes::new(&router, &Service::ALL, &config.connection);
+        let routes = Routes::new(&router, &Service::ALL.map(Into::into), &config.connection);
         let key = |n: u8| Keypair::from_seed(&Seed::new([n; 32]));
         let shared = LinkShared::new(&key(1), &Seed::new([12; 32]), config.clone(), LinkConfig::default()).unwrap();
         for service in Service::ALL {
