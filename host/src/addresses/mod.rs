@@ -16,6 +16,7 @@
 
 mod advertise;
 mod external;
+mod mapping;
 mod observed;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod waist;
 
 pub use advertise::{AdvertiseInputs, Decision, Filter, Loopback, Policy, Why, advertised, explain};
 pub use external::{Confidence, External, ExternalError, Externals, NatStatus, Reachability, Source};
+pub use mapping::PortMapping;
 pub use observed::{Candidate, Change, Ignored, Input, Observed, ObservedConfig};
 
 use core::time::Duration;

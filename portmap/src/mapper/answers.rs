@@ -3,19 +3,21 @@
 use super::exchange::{Exchange, Job};
 use super::mapping::Mapping;
 use super::{Epoch, Event, Mapper, MappingId, Refusal};
-use crate::wire::{NatPmpCode, PcpCode, ROUTER_PORT, Response};
+use crate::wire::{NatPmpCode, PcpCode, Response};
 use crate::{Protocol, Transport};
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 /// ANNOUNCE of PCP (RFC 6887 section 14.1).
 const ANNOUNCE: u8 = 0;
+/// MAP (section 11).
+const MAP: u8 = 1;
 
 impl Mapper {
     pub(super) fn hear(&mut self, from: SocketAddr, datagram: &[u8]) {
         // Whoever else sends may be anybody (RFC 6886 section 3.1, RFC 6887 section 8.3).
         let Some(gateway) = self.gateway else { return };
-        if from != SocketAddr::new(gateway.address, ROUTER_PORT) {
+        if from != SocketAddr::new(gateway.address, self.config.router_port) {
             return;
         }
         let Ok(response) = Response::decode(datagram) else { return };
@@ -37,10 +39,12 @@ impl Mapper {
                     return; // A late answer to what is given back now.
                 }
                 self.speaks(Protocol::Pcp, epoch, Duration::ZERO);
-                self.answered(id);
+                let asked = self.answered(id);
                 let given = Given { external, lifetime };
                 match code {
                     PcpCode::SUCCESS => self.given(id, given, Protocol::Pcp),
+                    // Said again of what was sent again, it is no second failure.
+                    _ if !asked => {}
                     code => self.failed(id, Refusal::Pcp(code), Some(seconds(lifetime))),
                 }
             }
@@ -49,12 +53,14 @@ impl Mapper {
                     self.speaks(Protocol::Pcp, epoch, self.config.announced_wait);
                 }
             }
-            Response::Pcp { code, lifetime, .. } => {
+            // An error to what we asked; of another operation, or a success without what it is of, it is not.
+            Response::Pcp { opcode: MAP, code, lifetime, .. } if code != PcpCode::SUCCESS => {
                 if let Some(Exchange { job: Job::Map(id), sent: Protocol::Pcp, .. }) = self.exchange {
                     self.answered(id);
                     self.failed(id, Refusal::Pcp(code), Some(seconds(lifetime)));
                 }
             }
+            Response::Pcp { .. } => {}
             Response::NatPmpExternal { code, epoch, external } => self.outside(code, epoch, external),
             Response::NatPmpMap { transport, code, epoch, internal, external, lifetime } => {
                 let given = GivenPort { port: external, lifetime };
@@ -83,11 +89,13 @@ impl Mapper {
         }
     }
 
-    /// If this is what was asked, it was answered.
-    fn answered(&mut self, id: MappingId) {
-        if self.exchange.is_some_and(|exchange| exchange.job == Job::Map(id)) {
+    /// If this is what was asked, it was answered. Whether it was asked.
+    fn answered(&mut self, id: MappingId) -> bool {
+        let asked = self.exchange.is_some_and(|exchange| exchange.job == Job::Map(id));
+        if asked {
             self.exchange = None;
         }
+        asked
     }
 
     /// It does not speak PCP as we do: the older protocol, then (RFC 6887 section 9; RFC 6886 section 3.5).

@@ -1,5 +1,6 @@
 //! Numbers and caps.
 
+use crate::wire::ROUTER_PORT;
 use core::time::Duration;
 
 /// Numbers and caps of [`Mapper`](super::Mapper).
@@ -7,6 +8,8 @@ use core::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 #[non_exhaustive]
 pub struct MapperConfig {
+    /// The router's port. Default 5351 ([`ROUTER_PORT`]): another one is for tests.
+    pub router_port: u16,
     /// How long a mapping is asked for. Default 2 h (RFC 6886 section 3.3 recommends it; for RFC 6887 section 15 it is within
     /// what a router should give).
     pub lifetime: Duration,
@@ -46,6 +49,7 @@ pub struct MapperConfig {
 impl Default for MapperConfig {
     fn default() -> Self {
         MapperConfig {
+            router_port: ROUTER_PORT,
             lifetime: Duration::from_secs(7_200),
             max_lifetime: Duration::from_secs(86_400),
             nat_pmp_wait: Duration::from_millis(250),

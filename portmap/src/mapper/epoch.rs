@@ -26,7 +26,8 @@ impl Epoch {
             // RFC 6887 section 8.5: one that runs a sixteenth too slow or too fast.
             Protocol::Pcp => {
                 let Some(grown) = theirs.checked_sub(then) else {
-                    return theirs.saturating_add(1) >= then && ours <= 2;
+                    // It went back by one, which is forgiven; by the second rule only as long as no more than a second passed.
+                    return theirs.saturating_add(1) >= then && ours <= 1;
                 };
                 ours.saturating_add(2) >= grown - grown / 16 && grown.saturating_add(2) >= ours - ours / 16
             }
@@ -51,6 +52,8 @@ mod tests {
             (Protocol::Pcp, 100, 0, 100, true),
             (Protocol::Pcp, 100, 0, 99, true),
             (Protocol::Pcp, 100, 0, 98, false),
+            (Protocol::Pcp, 100, 1, 99, true),
+            (Protocol::Pcp, 100, 2, 99, false),
             (Protocol::Pcp, 100, 160, 260, true),
             (Protocol::Pcp, 100, 160, 248, true),
             (Protocol::Pcp, 100, 160, 247, false),

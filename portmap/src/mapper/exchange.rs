@@ -2,7 +2,7 @@
 
 use super::{Action, Gateway, Mapper, MappingId, Refusal};
 use crate::Protocol;
-use crate::wire::{ROUTER_PORT, Request};
+use crate::wire::Request;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use tidewire_core::Time;
@@ -73,7 +73,7 @@ impl Mapper {
             self.exchange = None;
             return;
         };
-        let to = SocketAddr::new(gateway.address, ROUTER_PORT);
+        let to = SocketAddr::new(gateway.address, self.config.router_port);
         self.actions.push_back(Action::Send { to, datagram: request.encode() });
         exchange.next = self.now + self.wait(&exchange);
         exchange.tries = exchange.tries.saturating_add(1);

@@ -29,7 +29,7 @@ use crate::{Protocol, Transport};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use epoch::Epoch;
 use exchange::{Exchange, Job};
@@ -46,6 +46,8 @@ id!(
 pub struct Mapper {
     config: MapperConfig,
     draw: Draw,
+    /// Of nonces.
+    nonces: Seed,
     /// The latest moment that was ever said.
     now: Time,
     gateway: Option<Gateway>,
@@ -68,6 +70,7 @@ impl Mapper {
         Mapper {
             config,
             draw: Draw::new(seed, "port mapping"),
+            nonces: seed.derive("port mapping nonces", 0),
             now: Time::ZERO,
             gateway: None,
             protocol: None,
@@ -108,14 +111,29 @@ impl Mapper {
         if self.mappings.len() >= limit {
             return Err(Misuse::TooMany { limit });
         }
-        let mut nonce = [0; 12];
-        let drawn = [self.draw.word(), self.draw.word()];
-        for (to, from) in nonce.iter_mut().zip(drawn.iter().flat_map(|word| word.to_be_bytes())) {
-            *to = from;
-        }
+        let nonce = self.nonce(transport, port);
         let (suggested, state) = (suggested.unwrap_or(port), State::Wanted { at: self.now });
         self.mappings.insert(id, Mapping { transport, port, suggested, nonce, state, failures: 0 });
         Ok(())
+    }
+
+    /// What proves to the router that a mapping is ours. Another one for each router, so that none can act as us at the next
+    /// (RFC 6887 section 11.2), and the same one for as long as we live: a router that is there again still has what we asked for.
+    fn nonce(&self, transport: Transport, port: u16) -> [u8; 12] {
+        let router = match self.gateway.map(|gateway| gateway.address) {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped().to_bits(),
+            Some(IpAddr::V6(ip)) => ip.to_bits(),
+            None => 0,
+        };
+        let [high, low] =
+            [router >> 64, router & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(u64::MAX));
+        let of = u64::from(port) << 1 | u64::from(transport == Transport::Tcp);
+        let seed = self.nonces.derive("router", high).derive("router", low).derive("mapping", of);
+        let mut nonce = [0; 12];
+        for (to, from) in nonce.iter_mut().zip(seed.as_bytes()) {
+            *to = *from;
+        }
+        nonce
     }
 
     fn unmap(&mut self, id: MappingId) {
@@ -147,8 +165,13 @@ impl Mapper {
         (self.gateway, self.protocol, self.exchange, self.external, self.epoch) = (gateway, None, None, None, None);
         let (now, all) = (self.now, self.mappings.keys().copied().collect::<Vec<_>>());
         for id in all {
+            let Some((transport, port)) = self.mappings.get(&id).map(|mapping| (mapping.transport, mapping.port))
+            else {
+                continue;
+            };
+            let nonce = self.nonce(transport, port);
             let Some(mapping) = self.mappings.get_mut(&id) else { continue };
-            mapping.failures = 0;
+            (mapping.failures, mapping.nonce) = (0, nonce);
             match core::mem::replace(&mut mapping.state, State::Wanted { at: now }) {
                 State::Held { external, .. } => {
                     self.tell(Event::Lost { mapping: id, external, why: Lost::GatewayChanged });

@@ -7,7 +7,11 @@ use std::time::Duration;
 use tidewire_adapter::{NodeConfig, Observed, Observer};
 use tidewire_connmgr::{self as connmgr, By, CloseReason};
 use tidewire_core::{Keypair, Multiaddr, PeerId, Seed};
-use tidewire_host::{Event, OpenId, OpenOptions};
+use tidewire_dcutr::DialFault;
+use tidewire_dcutr::coordinator::Event as Punch;
+use tidewire_dcutr::report::{Outcome, Report};
+use tidewire_host::addresses::Loopback;
+use tidewire_host::{Event, Host, OpenId, OpenOptions};
 use tidewire_multistream::Protocol;
 use tidewire_relay::server::{Offer, ServerConfig};
 use tidewire_relay::{Limit, client, server};
@@ -177,5 +181,44 @@ impl Observer for Panics {
     }
     fn host(&self, event: &Event) {
         self.look((self.at_host)(event));
+    }
+}
+
+/// A node of this machine whose circuits become direct connections by hole punches alone: it tells nobody where it listens.
+pub fn punching() -> NodeConfig {
+    let mut config = NodeConfig::default();
+    if let Some(punching) = &mut config.host.punching {
+        punching.addresses.allow_private = true;
+    }
+    let policy = &mut config.host.addresses.policy;
+    (policy.private, policy.loopback) = (false, Loopback::Never);
+    config
+}
+
+/// Where the direct connections to a peer end.
+pub fn direct_remotes(host: &Host, peer: PeerId) -> Vec<Multiaddr> {
+    let direct = host.manager().connections_of(&peer).filter(|view| !view.relayed);
+    direct.map(|view| view.remote.without_peer_id()).collect()
+}
+
+/// Of events: the report of a hole punch.
+pub fn of_punch(event: Event) -> Option<Report> {
+    match event {
+        Event::Punch(Punch::Report(report)) => Some(*report),
+        _ => None,
+    }
+}
+
+/// Every dial of it came to a connection, or to the news that the other's was first.
+#[track_caller]
+pub fn assert_punched(report: &Report) {
+    assert!(report.is_upgraded() && report.tries.len() == 1, "{report}");
+    for dial in report.dials() {
+        let outcome = &dial.outcome;
+        let fine = matches!(
+            outcome,
+            Outcome::Connected(_) | Outcome::Cancelled | Outcome::Failed(DialFault::AddressNotAvailable)
+        );
+        assert!(fine, "{outcome:?}: {report}");
     }
 }

@@ -307,3 +307,61 @@ fn pcp_asks_after_3_seconds_and_twice_as_long_each_time() {
     }
     assert!(at.windows(3).any(|three| (three[2] - three[1] - 2.0 * (three[1] - three[0])).abs() > 0.01), "drawn");
 }
+
+#[test]
+fn each_router_sees_a_nonce_of_its_own_and_one_that_is_back_the_same_as_before() {
+    let mut world = World::new(Speaks::Nothing);
+    world.map(TCP);
+    let there = gateway();
+    let elsewhere = Gateway { address: IpAddr::from([10, 0, 0, 1]), local: IpAddr::from([10, 0, 0, 9]) };
+    let mut nonces = vec![];
+    for gateway in [there, elsewhere, there] {
+        world.mapper.handle(world.now, Input::Gateway(Some(gateway))).unwrap();
+        while world.mapper.poll().is_some() {}
+        nonces.push(world.mapper.mappings[&TCP].nonce);
+    }
+    assert_ne!(nonces[0], nonces[1]);
+    assert_eq!(nonces[0], nonces[2]);
+}
+
+#[test]
+fn what_is_said_of_another_operation_fails_nothing() {
+    let mut world = World::new(Speaks::Nothing);
+    world.map(TCP);
+    let cases = [(0, PcpCode::NOT_AUTHORIZED), (2, PcpCode::NOT_AUTHORIZED), (2, PcpCode::SUCCESS)];
+    for (opcode, code) in cases {
+        world.hear(&Response::Pcp { version: 2, opcode, code, lifetime: 60, epoch: 5 });
+        assert_eq!(world.events(), [], "operation {opcode}, {code}");
+    }
+    world.hear(&Response::Pcp { version: 2, opcode: 1, code: PcpCode::NOT_AUTHORIZED, lifetime: 60, epoch: 5 });
+    assert!(matches!(world.events()[..], [Event::Failed { why: Refusal::Pcp(PcpCode::NOT_AUTHORIZED), .. }]));
+}
+
+#[test]
+fn an_error_that_comes_twice_is_one_failure() {
+    let mut world = World::new(Speaks::Nothing);
+    world.map(TCP);
+    let code = PcpCode::NO_RESOURCES;
+    let nonce = world.mapper.mappings[&TCP].nonce;
+    let external = "0.0.0.0:4001".parse().unwrap();
+    let transport = Transport::Tcp;
+    let no = Response::PcpMap { code, lifetime: 60, epoch: 5, nonce, transport, internal: 4001, external };
+    world.hear(&no);
+    world.hear(&no);
+    assert_eq!(world.events().len(), 1);
+}
+
+#[test]
+fn the_router_is_asked_and_heard_on_the_port_that_is_configured() {
+    let mut mapper = Mapper::new(MapperConfig { router_port: 7351, ..MapperConfig::default() }, &Seed::new([3; 32]));
+    mapper.handle(Time::ZERO, Input::Gateway(Some(gateway()))).unwrap();
+    let (transport, port) = (Transport::Tcp, 4001);
+    mapper.handle(Time::ZERO, Input::Map { mapping: TCP, transport, port, suggested: None }).unwrap();
+    let Some(Action::Send { to, .. }) = mapper.poll() else { panic!("nothing is asked") };
+    assert_eq!(to.port(), 7351);
+    let no = Response::NatPmpError { opcode: 1, code: NatPmpCode::UNSUPPORTED_VERSION, epoch: 1 }.encode();
+    mapper.handle(Time::ZERO, Input::Datagram { from: router_address(), datagram: &no }).unwrap();
+    assert_eq!(mapper.protocol(), None);
+    mapper.handle(Time::ZERO, Input::Datagram { from: to, datagram: &no }).unwrap();
+    assert_eq!(mapper.protocol(), Some(Protocol::NatPmp));
+}
