@@ -8,10 +8,12 @@ A host without a router has the outer address itself. Nothing of it can be reach
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
 import subprocess
+import threading
 
 from driver.process import Unusable
 from driver.switch import Switch
@@ -59,25 +61,41 @@ def why_not():
 class Network:
     """Two hosts, `a` and `b`, each behind a router of some kind, and a relay. Delays are seconds one way, of each one's leg."""
 
-    number = 0
+    numbers = itertools.count(1)
+    standing, lock = set(), threading.Lock()
 
-    def __init__(self, a, b, delays=None):
+    def __init__(self, a, b, delays=None, capture=None):
         self.kinds = {"a": a, "b": b}
         self.delays = {"a": 0.0, "b": 0.0, "relay": 0.0} | (delays or {})
-        Network.number += 1
-        self.prefix = f"tw{os.getpid()}n{Network.number}"
+        self.capture = capture
+        self.prefix = f"tw{os.getpid()}n{next(Network.numbers)}"
         self.cleanup = contextlib.ExitStack()
 
     def __enter__(self):
+        with Network.lock:
+            Network.standing.add(self)
         try:
             self._build()
         except BaseException:
-            self.cleanup.close()
+            self._end()
             raise
         return self
 
     def __exit__(self, kind, value, trace):
-        self.cleanup.close()
+        self._end()
+
+    @staticmethod
+    def end_all():
+        """Takes down what an interrupted run has left standing."""
+        for network in list(Network.standing):
+            network._end()
+
+    def _end(self):
+        with Network.lock:
+            mine = self in Network.standing
+            Network.standing.discard(self)
+        if mine:
+            self.cleanup.close()
 
     def inside(self, who):
         """What to put before a command so that it runs on this host: `a`, `b` or `relay`."""
@@ -91,7 +109,7 @@ class Network:
 
     def _build(self):
         ports = {who: f"{self.prefix}w{who[0]}" for who in ["a", "b", "relay"]}
-        switch = Switch({port: self.delays[who] for who, port in ports.items()})
+        switch = Switch({port: self.delays[who] for who, port in ports.items()}, self.capture)
         self.cleanup.callback(switch.close)
         for who in ["a", "b", "relay"]:
             self._namespace(who)
@@ -101,7 +119,17 @@ class Network:
                 self._outer(who, ports[who], OUTER[who])
             else:
                 self._behind_router(who, ports[who], *KINDS[self.kinds[who]])
+        self._neighbours()
         switch.start()
+
+    def _neighbours(self):
+        """Who is at the switch knows the others: else the first packet of each run would wait for an ARP answer."""
+        addresses = {"relay": RELAY, **OUTER}
+        for who in ["a", "b", "relay"]:
+            holder = f"{self.prefix}{who}" + ("r" if KINDS[self.kinds.get(who, "public")] else "")
+            for other in sorted(set(addresses) - {who}):
+                _run(["ip", "-n", holder, "neigh", "replace", addresses[other], "lladdr", hardware(addresses[other]),
+                      "dev", "wan", "nud", "permanent"])  # fmt: skip
 
     def _namespace(self, who):
         name = f"{self.prefix}{who}"
@@ -113,7 +141,7 @@ class Network:
     def _outer(self, who, port, address):
         name = f"{self.prefix}{who}"
         _run(["ip", "link", "set", port, "netns", name])
-        _run(["ip", "-n", name, "link", "set", port, "name", "wan"])
+        _run(["ip", "-n", name, "link", "set", port, "name", "wan", "address", hardware(address)])
         _run(["ip", "-n", name, "addr", "add", f"{address}/24", "dev", "wan"])
         _run(["ip", "-n", name, "link", "set", "wan", "up"])
 
@@ -128,6 +156,11 @@ class Network:
         _run(["ip", "-n", host, "route", "add", "default", "via", f"{net}.1"])
         _run(["ip", "netns", "exec", router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
         _run(["ip", "netns", "exec", router, "nft", "-f", "-"], rules(masquerade, arriving, forwarded, f"{net}.2"))
+
+
+def hardware(address):
+    """A locally administered one, made of the outer address."""
+    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
 
 
 def rules(masquerade, arriving, forwarded, host):

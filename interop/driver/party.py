@@ -38,6 +38,7 @@ class Party:
         self.problem, self.installed = None, False
         self.pause = 0.0
         self.title, self.version, self.notes, self.cells, self.limits, self.defects = name, None, [], {}, {}, []
+        self.punch, self.punch_defects = None, []
         if folder:
             self._read_capabilities(folder / "capabilities.json")
 
@@ -50,6 +51,10 @@ class Party:
             self.defects = facts.get("relay", [])
             for defect in self.defects:
                 self._check_defect(defect)
+            # Why it takes no part in hole punches; or in which of them it fails.
+            self.punch = facts.get("punch", {}).get("not")
+            self.punch_defects = facts.get("punch", {}).get("defects", [])
+            self._check_punch(facts.get("punch", {}))
             # A relay that the next circuit to the same listener must leave alone for so long.
             self.pause = float(facts.get("relay_pause", {}).get("seconds", 0))
             for key, value in facts["cells"].items():
@@ -75,6 +80,20 @@ class Party:
         unknown = set(defect) - {*ROLES, "scenario", "reason", "reference", "sometimes"}
         if unknown or not defect.get("reason") or not defect.get("reference") or not set(defect) & set(ROLES):
             raise ValueError(f"a defect needs reason, reference and a role, and no other key: {defect}")
+
+    @staticmethod
+    def _check_punch(punch):
+        """`not`: {reason, reference}, or `defects`: a list of those with `cases`, and perhaps roles and `sometimes`."""
+        if set(punch) - {"not", "defects"}:
+            raise ValueError(f"punch: expected not or defects, got {', '.join(punch)}")
+        excuses = punch.get("defects", []) + ([punch["not"]] if "not" in punch else [])
+        for excuse in excuses:
+            if not excuse.get("reason") or not excuse.get("reference"):
+                raise ValueError(f"punch: an excuse needs reason and reference: {excuse}")
+        for defect in punch.get("defects", []):
+            unknown = set(defect) - {"relay", "dialer", "listener", "cases", "reason", "reference", "sometimes"}
+            if unknown or not isinstance(defect.get("cases"), list):
+                raise ValueError(f"punch: a defect needs cases, and no other key than roles and sometimes: {defect}")
 
     def why_not(self, role, cell, select):
         """The reason why this party can't take this part in the cell, or None if it can."""

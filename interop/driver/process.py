@@ -100,6 +100,8 @@ class Process:
             pass
         self.child.wait()
         self.reader.join(timeout=1)
+        if not self.reader.is_alive():
+            self.child.stdout.close()
         Process.running.discard(self)
 
 

@@ -161,11 +161,14 @@ def check_report(report, circuit, size):
     pings = report.get("ping_ms")
     if not isinstance(pings, list) or len(pings) != PINGS or not all(is_duration(ms) for ms in pings):
         raise Failure(f"ping_ms is {pings!r} in the dialer's report; expected {PINGS} numbers")
-    echo = report.get("echo")
-    if not isinstance(echo, dict) or echo.get("bytes") != size or not is_duration(echo.get("ms")):
-        raise Failure(f"echo is {echo!r} in the dialer's report; expected {size} bytes and a time")
+    check_echo("echo", report.get("echo"), size)
     if not is_duration(report.get("connect_ms")):
         raise Failure(f"connect_ms is {report.get('connect_ms')!r} in the dialer's report; expected a number")
+
+
+def check_echo(key, echo, size):
+    if not isinstance(echo, dict) or echo.get("bytes") != size or not is_duration(echo.get("ms")):
+        raise Failure(f"{key} is {echo!r} in the dialer's report; expected {size} bytes and a time")
 
 
 def is_duration(value):

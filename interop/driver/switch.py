@@ -18,9 +18,13 @@ BROADCAST = b"\xff" * 6
 
 
 class Switch:
-    """Made with its ports, by name and with a delay in seconds each; the devices can be moved to other namespaces then."""
+    """Made with its ports, by name and with a delay in seconds each; the devices can be moved to other namespaces then.
 
-    def __init__(self, ports):
+    `capture` is a file for what goes through it, as a packet capture: each frame once, when it came in.
+    """
+
+    def __init__(self, ports, capture=None):
+        self.capture = capture and Capture(capture)
         self.selector = selectors.DefaultSelector()
         self.ports = []
         for name, delay in ports.items():
@@ -47,6 +51,8 @@ class Switch:
         os.close(self.wake)
         os.close(self.woken)
         self.selector.close()
+        if self.capture:
+            self.capture.close()
 
     def _run(self):
         while True:
@@ -68,6 +74,8 @@ class Switch:
                 frame = os.read(device, FRAME)
             except (BlockingIOError, OSError):
                 return
+            if self.capture:
+                self.capture.write(frame)
             to, source = frame[:6], frame[6:12]
             self.seen[source] = number
             known = None if to == BROADCAST or to[0] & 1 else self.seen.get(to)
@@ -76,6 +84,21 @@ class Switch:
                     continue
                 self.order += 1
                 heapq.heappush(self.held, (now + delay + self.ports[port][1], self.order, frame, port))
+
+
+class Capture:
+    """A file in the classic pcap format, with microseconds, of Ethernet frames."""
+
+    def __init__(self, path):
+        self.file = open(path, "wb")
+        self.file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, FRAME, 1))
+
+    def write(self, frame):
+        seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+        self.file.write(struct.pack("<IIII", seconds, rest // 1000, len(frame), len(frame)) + frame)
+
+    def close(self):
+        self.file.close()
 
 
 def _tap(name):

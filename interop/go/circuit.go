@@ -83,12 +83,21 @@ func reserve(o options, address string) error {
 	if err != nil {
 		return err
 	}
-	h, err := newHost(o, libp2p.NoListenAddrs, libp2p.EnableRelay())
+	addrs, more := clientOptions(o)
+	h, err := newHost(o, addrs, more...)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
 	h.SetStreamHandler(echoProtocol, serveEcho)
+	if o.dcutr {
+		if err := beSeen(h, *through); err != nil {
+			return err
+		}
+		onDirect(h, through.ID, func(conn network.Conn) {
+			printLine(map[string]any{"direct": true, "peer": conn.RemotePeer().String(), "addr": conn.RemoteMultiaddr().String()})
+		})
+	}
 	changes, err := h.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged))
 	if err != nil {
 		return err
@@ -154,6 +163,9 @@ func reserveOnce(h host.Host, through peer.AddrInfo, renewed bool) (time.Duratio
 func dialCircuit(o options, address string) (any, error) {
 	if o.size < 0 {
 		return nil, errors.New("--size must not be negative")
+	}
+	if o.wait > 0 {
+		return dialUpgraded(o, address)
 	}
 	target, err := peer.AddrInfoFromString(address)
 	if err != nil {

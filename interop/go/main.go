@@ -53,8 +53,8 @@ type options struct {
 	listen, security, muxer, psk, announce string
 	seed                                   int64
 	size                                   int
-	lazy, plain, later                     bool
-	hold                                   float64
+	lazy, plain, later, dcutr              bool
+	hold, wait                             float64
 	limits                                 relayLimits
 }
 
@@ -100,11 +100,21 @@ var commands = map[string]command{
 		},
 		serve: func(o options, _ string) error { return serveRelay(o) },
 	},
-	"reserve": {address: true, serve: reserve, refusal: "reserved"},
+	"reserve": {
+		flags: func(f *flag.FlagSet, o *options) {
+			listenFlag(f, o)
+			f.BoolVar(&o.dcutr, "dcutr", false, "listen, and make circuits direct")
+		},
+		address: true,
+		serve:   reserve,
+		refusal: "reserved",
+	},
 	"dial-circuit": {
 		flags: func(f *flag.FlagSet, o *options) {
 			sizeFlag(f, o)
 			holdFlag(f, o)
+			listenFlag(f, o)
+			f.Float64Var(&o.wait, "wait", 0, "listen, and wait so many seconds for a direct connection")
 		},
 		address: true,
 		report:  dialCircuit,
@@ -214,12 +224,16 @@ func newHost(o options, addrs libp2p.Option, more ...libp2p.Option) (host.Host, 
 	if len(more) == 0 {
 		more = []libp2p.Option{libp2p.DisableRelay()}
 	}
+	if !o.punches() {
+		more = append(more,
+			libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
+			libp2p.DisableIdentifyAddressDiscovery(),
+		)
+	}
 	opts := append(more,
 		addrs,
-		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
 		libp2p.ResourceManager(&network.NullResourceManager{}),
 		libp2p.DisableMetrics(),
-		libp2p.DisableIdentifyAddressDiscovery(),
 		// Keeps AutoNAT from asking the other side what our reachability is.
 		libp2p.ForceReachabilityPrivate(),
 	)
@@ -476,14 +490,18 @@ func chooseSelection(ctx context.Context, h host.Host, conn network.Conn, plain 
 }
 
 func echo(ctx context.Context, h host.Host, id peer.ID, size int) (echoReport, error) {
-	sent := make([]byte, size)
-	rand.Read(sent)
 	begin := time.Now()
 	s, err := h.NewStream(ctx, id, echoProtocol)
 	if err != nil {
 		return echoReport{}, err
 	}
+	return echoOver(ctx, s, size, begin)
+}
+
+func echoOver(ctx context.Context, s network.Stream, size int, begin time.Time) (echoReport, error) {
 	defer s.Reset()
+	sent := make([]byte, size)
+	rand.Read(sent)
 	if deadline, ok := ctx.Deadline(); ok {
 		s.SetDeadline(deadline)
 	}

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 from libp2p.peer.peerinfo import info_from_p2p_addr
@@ -18,6 +18,7 @@ from common import STOP_TIMEOUT_S, leave_after, ping, short_name, show, since, s
 from echo import ECHO, run_echo, serve_echo
 from node import build_host
 from options import Options
+from punch import be_seen, dial_upgraded, punching, tell_direct
 
 MANY = 4096
 # The library takes 0, unlimited in the spec, for no bytes at all: once a circuit has no budget of its own, it counts against
@@ -56,7 +57,16 @@ async def reserve(options: Options) -> int:
     host.set_stream_handler(ECHO, serve_echo)
     through = info_from_p2p_addr(Multiaddr(options.target))
     said = {"reserved": True, "circuit": f"{options.target}/p2p-circuit/p2p/{host.get_id()}", "peer": str(host.get_id())}
-    async with host.run([]), circuits(host, RelayRole.STOP) as transport, trio.open_nursery() as nursery:
+    listens = [Multiaddr(options.listen)] if options.dcutr else []
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(host.run(listens))
+        transport = await stack.enter_async_context(circuits(host, RelayRole.STOP))
+        if options.dcutr:
+            await stack.enter_async_context(punching(host))
+            await be_seen(host, Multiaddr(options.target))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        if options.dcutr:
+            nursery.start_soon(tell_direct, host, Multiaddr(options.target))
         if not await reserve_once(host, transport, through, nursery):
             show({"reserved": False, "error": "the relay refused, or did not answer; the library says it in its log"})
             leave_after(STOP_TIMEOUT_S, 1)
@@ -102,6 +112,8 @@ async def keep(host, transport, through, said: dict, nursery) -> None:
 
 
 async def dial_circuit(options: Options) -> dict:
+    if options.wait:
+        return await dial_upgraded(options, circuits)
     target = Multiaddr(options.target)
     host = build_host(options)
     # Without the client's role, which would reserve at the relay before each dial.

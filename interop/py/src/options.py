@@ -26,6 +26,8 @@ class Options:
     reservations: int
     ttl: int
     announce: str | None
+    dcutr: bool
+    wait: int
 
 
 def parse(argv: list[str]) -> Options:
@@ -59,10 +61,14 @@ def parse(argv: list[str]) -> Options:
     relay.add_argument("--announce", metavar="MULTIADDR", help="say this instead of the listening address")
     reserve = commands.add_parser("reserve", parents=[shared], help="reserve at a relay, then serve over it")
     reserve.add_argument("target", metavar="RELAY")
+    reserve.add_argument("--listen", default="/ip4/127.0.0.1/tcp/0", metavar="MULTIADDR", help="with --dcutr")
+    reserve.add_argument("--dcutr", action="store_true", help="listen, and make circuits direct")
     circuit = commands.add_parser("dial-circuit", parents=[shared], help="dial through a relay, ping and echo")
     circuit.add_argument("target", metavar="MULTIADDR")
     circuit.add_argument("--size", type=_whole, default=1024 * 1024, metavar="BYTES")
     circuit.add_argument("--hold", type=_whole, default=0, metavar="SECONDS", help="stay idle afterwards, then ping again")
+    circuit.add_argument("--listen", default="/ip4/127.0.0.1/tcp/0", metavar="MULTIADDR", help="with --wait")
+    circuit.add_argument("--wait", type=_whole, default=0, metavar="SECONDS", help="listen, and wait for a direct connection")
 
     args = parser.parse_args(argv)
     return Options(
@@ -82,6 +88,8 @@ def parse(argv: list[str]) -> Options:
         reservations=getattr(args, "reservations", 0),
         ttl=getattr(args, "ttl", 0),
         announce=getattr(args, "announce", None),
+        dcutr=getattr(args, "dcutr", False),
+        wait=getattr(args, "wait", 0),
     )
 
 

@@ -92,7 +92,7 @@ async def dial(options: Options) -> int:
 
 async def report(work, options: Options) -> int:
     try:
-        with trio.fail_after(DIAL_TIMEOUT_S + options.hold):
+        with trio.fail_after(DIAL_TIMEOUT_S + options.hold + options.wait):
             result = await work(options)
     except Exception as error:
         show({"ok": False, "error": describe(error)})

@@ -15,8 +15,8 @@ use libp2p::{
 use serde_json::{Value, json};
 
 use crate::{
-    BehaviourEvent, Failure, Options, PINGS, Stop, closed, echo, explain, listening, millis, say_listening, serve_echo,
-    stream_control,
+    BehaviourEvent, Failure, Options, PINGS, Stop, closed, echo, explain, listening, millis, punch, say_listening,
+    serve_echo, stream_control,
     swarm::{Extras, swarm},
 };
 
@@ -64,9 +64,11 @@ pub async fn relay(options: &Options) -> Result<(), Failure> {
 
 /// Renewals are the library's; after a lost connection it gives the listener up, and this starts another.
 pub async fn reserve(options: &Options, relay: Multiaddr) -> Result<(), Failure> {
-    let mut swarm = swarm(options, ping::Config::new(), Extras { circuits: true, ..Extras::default() })?;
+    let extras = Extras { circuits: true, dcutr: options.dcutr, ..Extras::default() };
+    let mut swarm = swarm(options, ping::Config::new(), extras)?;
     let _echoes = serve_echo(&swarm)?;
     let mut stop = Stop::new()?;
+    let at = if options.dcutr { Some(punch::prepare(&mut swarm, options, relay.clone()).await?) } else { None };
     let through = relay.with(Protocol::P2pCircuit);
     let local = swarm.local_peer_id().to_string();
     swarm.listen_on(through.clone())?;
@@ -75,7 +77,7 @@ pub async fn reserve(options: &Options, relay: Multiaddr) -> Result<(), Failure>
         tokio::select! {
             () = stop.asked() => return Ok(()),
             event = swarm.select_next_some() => match event {
-                SwarmEvent::NewListenAddr { address, .. } => {
+                SwarmEvent::NewListenAddr { address, .. } if is_relayed(&address) => {
                     circuit.get_or_insert_with(|| address.to_string());
                 }
                 SwarmEvent::Behaviour(BehaviourEvent::Circuits(relay::client::Event::ReservationReqAccepted {
@@ -83,6 +85,13 @@ pub async fn reserve(options: &Options, relay: Multiaddr) -> Result<(), Failure>
                 })) => {
                     renewal = Some(renewed);
                 }
+                SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. }
+                    if Some(peer_id) != at && at.is_some() && !endpoint.is_relayed() =>
+                {
+                    let address = endpoint.get_remote_address().to_string();
+                    println!("{}", json!({"direct": true, "peer": peer_id.to_string(), "addr": address}));
+                }
+                SwarmEvent::Behaviour(BehaviourEvent::Dcutr(event)) => eprintln!("dcutr: {event:?}"),
                 SwarmEvent::ListenerClosed { reason, .. } => {
                     if !held {
                         return Err(reason.err().map_or_else(|| "the relay closed the connection".into(), Into::into));
@@ -177,4 +186,8 @@ pub async fn dial(options: &Options, address: Multiaddr) -> Result<Value, Failur
         "ping_after_ms": after,
         "upgraded": false,
     }))
+}
+
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
 }

@@ -5,6 +5,7 @@ mod circuit;
 mod direct;
 mod echo;
 mod options;
+mod punch;
 mod swarm;
 
 use std::{error::Error, process::ExitCode, time::Duration};
@@ -43,7 +44,13 @@ async fn main() -> ExitCode {
             Err(error) => refuse(json!({"reserved": false, "error": explain(error.as_ref())})),
         },
         Command::Dial(address) => report(DIAL_TIMEOUT + hold, direct::dial(&options, address)).await,
-        Command::DialCircuit(address) => report(DIAL_TIMEOUT + hold, circuit::dial(&options, address)).await,
+        Command::DialCircuit(address) => match options.wait {
+            None => report(DIAL_TIMEOUT + hold, circuit::dial(&options, address)).await,
+            Some(wait) => {
+                let limit = DIAL_TIMEOUT + Duration::from_secs(wait);
+                report(limit, punch::dial(&options, address, Duration::from_secs(wait))).await
+            }
+        },
         Command::AutonatClient(server) => report(AUTONAT_TIMEOUT, autonat::client(&options, server)).await,
     }
 }

@@ -32,6 +32,10 @@ pub struct Options {
     pub hold: u64,
     /// A listener serves one more protocol a while after the first connection.
     pub later: bool,
+    /// A listener punches holes.
+    pub dcutr: bool,
+    /// A dialer of circuits waits so many seconds for a direct connection, and punches holes itself.
+    pub wait: Option<u64>,
     pub relay: RelayLimits,
     /// What a relay says in place of its listening address, and what an AutoNAT client asks about.
     pub announce: Option<Multiaddr>,
@@ -80,7 +84,9 @@ impl Command {
     fn takes(name: &str, option: &str) -> bool {
         let on: &[&str] = match option {
             "--security" | "--muxer" | "--psk" | "--seed" => return true,
-            "--listen" => &["listen", "relay", "autonat-server", "autonat-client"],
+            "--listen" => &["listen", "relay", "reserve", "dial-circuit", "autonat-server", "autonat-client"],
+            "--dcutr" => &["reserve"],
+            "--wait" => &["dial-circuit"],
             "--later" => &["listen"],
             "--lazy" | "--plain" => &["dial"],
             "--size" | "--hold" => &["dial", "dial-circuit"],
@@ -104,6 +110,8 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Result<(Command, Options
         version: Version::V1,
         hold: 0,
         later: false,
+        dcutr: false,
+        wait: None,
         relay: RelayLimits { data: 0, duration: 0, reservations: 1024, ttl: Duration::from_secs(3600) },
         announce: None,
     };
@@ -138,6 +146,8 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Result<(Command, Options
             "--size" => options.size = number(&arg, &value()?)?,
             "--hold" => options.hold = number(&arg, &value()?)?,
             "--later" => options.later = true,
+            "--dcutr" => options.dcutr = true,
+            "--wait" => options.wait = Some(number(&arg, &value()?)?),
             "--lazy" => options.version = Version::V1Lazy,
             "--plain" => options.version = Version::V1,
             "--data-limit" => options.relay.data = number(&arg, &value()?)?,

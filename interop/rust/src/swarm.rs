@@ -13,7 +13,7 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::{
     Multiaddr, PeerId, Swarm, Transport as _, autonat,
     core::{Endpoint, transport::PortUse},
-    identify,
+    dcutr, identify,
     identity::Keypair,
     noise, ping, plaintext,
     pnet::{PnetConfig, PreSharedKey},
@@ -39,6 +39,7 @@ pub struct Behaviour {
     pub stream: stream::Behaviour,
     pub relay: Toggle<relay::Behaviour>,
     pub circuits: Toggle<relay::client::Behaviour>,
+    pub dcutr: Toggle<dcutr::Behaviour>,
     pub autonat_v1: Toggle<autonat::v1::Behaviour>,
     pub autonat_client: Toggle<autonat::v2::client::Behaviour>,
     pub autonat_server: Toggle<autonat::v2::server::Behaviour>,
@@ -50,6 +51,8 @@ pub struct Behaviour {
 pub struct Extras {
     /// Dials through relays, and reserves at them.
     pub circuits: bool,
+    /// Makes circuits direct.
+    pub dcutr: bool,
     pub relay: Option<relay::Config>,
     pub autonat_v1: Option<autonat::v1::Config>,
     pub autonat_client: bool,
@@ -110,6 +113,7 @@ pub fn swarm(options: &Options, ping: ping::Config, extras: Extras) -> Result<Sw
         stream: stream::Behaviour::new(),
         relay: extras.relay.map(|config| relay::Behaviour::new(local, config)).into(),
         circuits: circuits.into(),
+        dcutr: extras.dcutr.then(|| dcutr::Behaviour::new(local)).into(),
         autonat_v1: extras.autonat_v1.map(|config| autonat::v1::Behaviour::new(local, config)).into(),
         autonat_client: extras.autonat_client.then(autonat::v2::client::Behaviour::default).into(),
         autonat_server: extras.autonat_server.then(autonat::v2::server::Behaviour::default).into(),
