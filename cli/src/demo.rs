@@ -5,9 +5,11 @@
 //!  Patience     the same, waiting for every answer; only its round trips
 //!  Echo         bytes through a connection, as fast as they go            all cores
 //!  Relay        three nodes: reserve, circuit, echo (`relayed`)           one thread
+//!  Direct       the same, and then without the relay (`punched`)          one thread
 //! ```
 //! A chapter is a function in [`CHAPTERS`]; what it found out goes to the [`Summary`], the last line.
 
+mod punched;
 mod relayed;
 
 use crate::args::{self, Unusable};
@@ -42,11 +44,12 @@ const PINGS: u64 = 5;
 const HOLD: Duration = Duration::from_millis(5);
 
 type Chapter = fn(&mut Stage<'_>) -> Result<(), String>;
-const CHAPTERS: [(&str, Chapter); 4] = [
+const CHAPTERS: [(&str, Chapter); 5] = [
     ("A connection", connection),
     ("With patience", patience),
     ("An echo", echo),
     ("Through a relay", relayed::relayed),
+    ("And without it", punched::punched),
 ];
 
 /// What a chapter works with.
@@ -74,6 +77,7 @@ struct Summary {
     ping_ms: Vec<f64>,
     echo: Option<Echo>,
     relay: Option<relayed::Relayed>,
+    direct: Option<punched::Punched>,
 }
 
 #[derive(Debug, Serialize)]

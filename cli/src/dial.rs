@@ -5,13 +5,17 @@ use crate::keys;
 use crate::listen::{Identity, last};
 use crate::node::{Setup, Signals};
 use crate::output::{Output, Progress, Style, millis, note, rate, size, span};
-use crate::protocols::{self, ECHO};
-use crate::session::{Pings, Session};
+use crate::protocols::{self, ECHO, Echoed};
+use crate::punching;
+use crate::session::Session;
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use tidewire_core::Seed;
+use tidewire_core::{Multiaddr, Seed};
+use tidewire_tokio::Stream;
 
 const PINGS: u64 = 3;
+/// Before an echo over a direct connection is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What `--json` prints when all went well.
 #[derive(Debug, Serialize)]
@@ -32,6 +36,21 @@ struct Report {
     /// Of a circuit: whether there is a direct connection by now.
     #[serde(skip_serializing_if = "Option::is_none")]
     upgraded: Option<bool>,
+    #[serde(flatten)]
+    direct: Direct,
+}
+
+/// What came of waiting for a direct connection.
+#[derive(Debug, Default, Serialize)]
+struct Direct {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upgrade_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct_addr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct_echo: Option<Echo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<punching::Told>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +78,10 @@ struct Failure<'a> {
 pub(crate) async fn run(args: args::Dial, output: &Output) -> Result<bool, Unusable> {
     let mut setup = Setup::new(&args.node)?;
     (setup.listen, setup.announce) = (args.listen.clone(), args.announce.clone());
+    args.punching.apply(&mut setup.config.host.punching);
+    if setup.listen.is_empty() && args.wait.is_some() && !args.punching.off {
+        setup.listen.extend(args::EVERYWHERE.parse());
+    }
     let result = async {
         let mut signals = Signals::install()?;
         tokio::select! {
@@ -108,27 +131,26 @@ async fn exchange(
     output: &Output,
 ) -> Result<Report, String> {
     let seed = keys::entropy().map_err(|error| error.to_string())?;
-    let pings = ping(session, &seed.derive("before", 0)).await?;
-    people(output, || format!("ping {}", joined(&pings)));
-
-    let stream = session.open(ECHO).await?;
-    let mut progress = Progress::new(output, "echo", args.size);
-    let echoed = protocols::echo(stream, args.size, &seed, patience, |back| progress.update(back))
-        .await
-        .map_err(|error| format!("{ECHO}: {error}"))?;
-    drop(progress);
-    people(output, || {
-        let end = if echoed.ended { "" } else { "; the peer did not close the stream" };
-        format!("echo {} in {}, {}{end}", size(echoed.bytes), span(echoed.took), rate(echoed.bytes, echoed.took))
-    });
+    let echo = async |session: &Session| echo(args, session.open(ECHO).await?, &seed, patience, output).await;
+    let (pings, echoed) = if args.wait.is_some() {
+        // Before there is anything but the circuit.
+        let echoed = echo(session).await?;
+        (ping(session, output).await?, echoed)
+    } else {
+        (ping(session, output).await?, echo(session).await?)
+    };
+    let direct = match args.wait {
+        Some(wait) => direct(args, session, wait, &seed, patience, output).await?,
+        None => Direct::default(),
+    };
 
     let (mut held_ms, mut ping_after_ms) = (None, None);
     if let Some(hold) = args.hold {
         let began = Instant::now();
         session.hold(hold).await?;
         let idle = began.elapsed();
-        let pings = ping(session, &seed.derive("after", 0)).await?;
-        people(output, || format!("idle for {}, then ping {}", span(idle), joined(&pings)));
+        people(output, || format!("idle for {}", span(idle)));
+        let pings = ping(session, output).await?;
         (held_ms, ping_after_ms) = (Some(millis(idle)), Some(all_millis(&pings)));
     }
 
@@ -147,23 +169,99 @@ async fn exchange(
         muxer: muxer_name(session.muxer),
         connect_ms: millis(session.took),
         ping_ms: all_millis(&pings),
-        echo: Echo { bytes: echoed.bytes, ms: millis(echoed.took), ended: echoed.ended },
+        echo: Echo::of(&echoed),
         held_ms,
         ping_after_ms,
         identify: identified.map_or_else(|error| Identified::Not { error }, Identified::As),
         pushes,
-        upgraded: args.address.is_relayed().then(|| session.is_direct()),
+        upgraded: args.address.is_relayed().then(|| direct.upgrade_ms.is_some() || session.is_direct()),
+        direct,
     })
 }
 
-/// Three pings.
-async fn ping(session: &Session, seed: &Seed) -> Result<Vec<Duration>, String> {
-    let mut pings = Pings::new(session, seed.derive("pings", 0));
-    let mut took = Vec::new();
-    for _ in 0..PINGS {
-        took.push(pings.next().await?);
+impl Echo {
+    fn of(echoed: &Echoed) -> Echo {
+        Echo { bytes: echoed.bytes, ms: millis(echoed.took), ended: echoed.ended }
     }
-    pings.finish().await;
+}
+
+/// Waits for the direct connection, and has the same echoed on it.
+async fn direct(
+    args: &args::Dial,
+    session: &mut Session,
+    wait: Duration,
+    seed: &Seed,
+    patience: Duration,
+    output: &Output,
+) -> Result<Direct, String> {
+    let mut direct = Direct::default();
+    let mut upgraded = session.upgraded(wait).await;
+    while let Some(took) = upgraded.take() {
+        match over_it(args, session, seed, patience, output).await {
+            Ok((at, echoed)) => {
+                people(output, || {
+                    format!("direct since {}: {}", span(took), output.paint(Style::Bold, &at.to_string()))
+                });
+                direct.upgrade_ms = Some(millis(took));
+                (direct.direct_addr, direct.direct_echo) = (Some(at.to_string()), Some(Echo::of(&echoed)));
+            }
+            // One that did not last until both ends knew of it: there may be another.
+            Err(_) if session.age() < wait => {
+                tokio::time::sleep(AGAIN).await;
+                upgraded = Some(session.age());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if direct.direct_addr.is_none() {
+        people(output, || format!("no direct connection after {}", span(session.age())));
+    }
+    if direct.direct_addr.is_some() {
+        session.settle().await;
+    }
+    if let Some(report) = session.report(wait).await {
+        people(output, || punching::sentence(&report));
+        direct.report = Some(punching::Told::new(report));
+    }
+    Ok(direct)
+}
+
+/// The echo over a direct connection, and where that leads to.
+async fn over_it(
+    args: &args::Dial,
+    session: &Session,
+    seed: &Seed,
+    patience: Duration,
+    output: &Output,
+) -> Result<(Multiaddr, Echoed), String> {
+    let (stream, at) = session.open_directly(ECHO).await?;
+    let echoed = echo(args, stream, &seed.derive("direct", 0), patience, output).await?;
+    Ok((at, echoed))
+}
+
+async fn echo(
+    args: &args::Dial,
+    stream: Stream,
+    seed: &Seed,
+    patience: Duration,
+    output: &Output,
+) -> Result<Echoed, String> {
+    let mut progress = Progress::new(output, "echo", args.size);
+    let echoed = protocols::echo(stream, args.size, seed, patience, |back| progress.update(back))
+        .await
+        .map_err(|error| format!("{ECHO}: {error}"))?;
+    drop(progress);
+    people(output, || {
+        let end = if echoed.ended { "" } else { "; the peer did not close the stream" };
+        format!("echo {} in {}, {}{end}", size(echoed.bytes), span(echoed.took), rate(echoed.bytes, echoed.took))
+    });
+    Ok(echoed)
+}
+
+/// Three pings.
+async fn ping(session: &Session, output: &Output) -> Result<Vec<Duration>, String> {
+    let took = session.pings(PINGS).await?;
+    people(output, || format!("ping {}", joined(&took)));
     Ok(took)
 }
 

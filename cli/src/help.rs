@@ -8,6 +8,7 @@ usage: tidewire listen [--listen ADDRESS]... [options]
        tidewire relay [--listen ADDRESS]... [options]
        tidewire reserve RELAY [options]
        tidewire dial-circuit ADDRESS [options]
+       tidewire punch RELAY PEER [options]
        tidewire autonat-server [--listen ADDRESS]... [options]
        tidewire autonat-client ADDRESS [options]
        tidewire ping ADDRESS [--count N] [options]
@@ -24,6 +25,7 @@ commands:
   relay         be a relay: reservations and circuits for those who can't be reached otherwise
   reserve       hold a reservation at a relay, and serve those who come through it
   dial-circuit  the same as dial, through a relay
+  punch         connect through a relay, and show how that becomes a direct connection, or why not
   autonat-server, autonat-client
                 tell others whether they can be reached, and ask whether we can be
   ping          connect, and measure how long an answer takes
@@ -93,9 +95,10 @@ usage: tidewire listen [--listen ADDRESS]... [options]
 With --json the first line is {\"listening\": \"<address>\", \"all\": [\"<address>\", ...]}, but at a relay it comes
 when there is a reservation. All other lines have a field \"event\": connected, identified, unidentified, ping,
 stream, closed, failed, refused, streams_refused or announced; of relays relay_held, relay_failed, relay_lost,
-circuit_refused and circuit_ended; with --auto-relay also relay_candidate, relay_dropped, and, whenever that
-has changed, auto_relay: which relays are held, and what is waited for. If nobody reads them, further events
-are dropped.
+circuit_refused and circuit_ended; of circuits that become direct connections punch_started, punch_stage,
+punch_dialing, punch_outcome and punch_report; with --auto-relay also relay_candidate, relay_dropped, and,
+whenever that has changed, auto_relay: which relays are held, and what is waited for. If nobody reads them,
+further events are dropped.
 
 SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
 "
@@ -165,7 +168,10 @@ usage: tidewire reserve RELAY [options]
 
   RELAY                   /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..., or with ip6, dns, dns4 or dns6 in front.
                           Without /p2p/... whoever answers is taken: a first connection asks for its name
-  --listen ADDRESS        listen there too. Default: nowhere
+  --listen ADDRESS        listen there too. Default: nowhere. Behind a NAT a hole can be punched only from a
+                          port that listens, such as that of /ip4/0.0.0.0/tcp/4001
+  --no-dcutr              make no direct connections of circuits
+  --private               make them over addresses that are not public too, as in laboratories
 ",
     serving!(),
     node!(),
@@ -175,7 +181,8 @@ usage: tidewire reserve RELAY [options]
 With --json it prints {\"reserved\": true, \"circuit\", \"peer\", \"renewed\", \"all\": [..], \"seconds\"} when it has a
 reservation, each time it was renewed, and again when it has a new one after one was lost. A refusal is
 {\"reserved\": false, \"error\", \"retry_seconds\"}; it is tried again. Where that can't help, or nothing did,
-\"retry_seconds\" is missing, and the exit code 1. The other lines are those of tidewire listen.
+\"retry_seconds\" is missing, and the exit code 1. When who came through the relay is connected directly, it
+prints {\"direct\": true, \"peer\", \"addr\"}. The other lines are those of tidewire listen.
 
 SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
 "
@@ -191,7 +198,12 @@ usage: tidewire dial-circuit ADDRESS [options]
   --size BYTES            how much to have echoed, such as 65536, 64KiB or 16MiB. Default: 16KiB, since
                           most relays let a circuit carry no more than 128KiB
   --hold SECONDS          then stay idle for so long, and ping three times again
-  --listen ADDRESS        listen there meanwhile. Default: nowhere
+  --wait SECONDS          have the bytes echoed through the relay first, then wait so long for a direct
+                          connection, and have them echoed over that too
+  --no-dcutr              do nothing towards a direct connection
+  --private               use addresses that are not public for it too, as in laboratories
+  --listen ADDRESS        listen there meanwhile. Default: nowhere; with --wait /ip4/0.0.0.0/tcp/0, for a hole
+                          is punched from a port that listens
   --announce ADDRESS      where others reach us, though we don't listen there. May be repeated
   --timeout SECONDS       give up when connecting, a ping, or the next bytes of the echo take longer.
                           Default: 10
@@ -202,7 +214,40 @@ usage: tidewire dial-circuit ADDRESS [options]
   -h, --help              this text
 
 With --json it prints what tidewire dial does, and \"upgraded\": whether there is a direct connection by now.
+With --wait also, if there is one, \"upgrade_ms\" from when the circuit stood, \"direct_addr\", and
+\"direct_echo\", which is like \"echo\"; and \"report\", if there was an attempt: all that was tried, with a
+\"sentence\" that says what came of it. That there is no direct connection is no failure: the circuit goes on.
 Where the relay's limit ended the circuit, \"error\" says so. Exit code 1 if anything failed.
+"
+);
+
+pub(crate) const PUNCH: &str = concat!(
+    "\
+tidewire punch: connect through a relay, and show how that becomes a direct connection, or why it does not
+
+usage: tidewire punch RELAY PEER [options]
+
+  RELAY                   /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..., as for tidewire reserve
+  PEER                    who has a reservation there: 12D3KooW...
+  --wait SECONDS          give up after so long. Default: 90
+  --listen ADDRESS        where to listen, which is where holes are punched from. Default: /ip4/0.0.0.0/tcp/0
+  --announce ADDRESS      where others reach us, though we don't listen there. May be repeated
+  --private               use addresses that are not public too, as in laboratories
+  --timeout SECONDS       give up when connecting takes longer. Default: 10
+
+",
+    node!(),
+    "  --json                  one JSON object a line on stdout; anything else goes to stderr
+  -h, --help              this text
+
+It shows each step as it happens: where the attempt is, each address that is dialed, from which port and in
+which role, and what came of it; then the whole report: the addresses of both sides and where each came from,
+what was dropped and why, how long a round trip over the relay took, what the NATs probably do; and at last
+one sentence. With --json the steps are events, punch_started, punch_stage, punch_dialing, punch_outcome and
+punch_report, and the last line is {\"ok\": true, \"upgraded\": true, \"upgrade_ms\", \"direct_addr\",
+\"report\"}, or {\"ok\": false, \"upgraded\": false} with \"report\" or \"error\".
+
+Exit code 0 if there is a direct connection, 1 if not.
 "
 );
 
@@ -340,14 +385,15 @@ Exit code 0 if every decision was the same and the recording is whole, 1 if not.
 ";
 
 pub(crate) const TRACE: &str = "\
-tidewire trace: draw a recording, who said what when, and why
+tidewire trace: draw a recording, who said what when, and why; or a simulated world, packet by packet
 
 usage: tidewire trace FILE [--html OUT]
 
-  FILE                    what --record of another command has written
-  --html OUT              write a page that needs nothing else, rather than to the terminal
+  FILE                    what --record of another command has written, or the file that tidewire-sim leaves
+                          of a world in which a test failed
+  --html OUT              write a page that needs nothing else, rather than to the terminal; of a recording
   -h, --help              this text
 
-Peers are columns, messages are arrows; decisions stand there with their reasons. COLUMNS says how wide the
-terminal is, 110 without it.
+Peers are columns, messages are arrows; decisions stand there with their reasons. Of a simulated world hosts
+and gateways are columns, packets are arrows. COLUMNS says how wide the terminal is, 110 without it.
 ";

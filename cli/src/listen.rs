@@ -11,6 +11,7 @@ use crate::node::{Served, Setup, Signals};
 use crate::output::{Output, Style, millis, note, one_line, rate, size, span};
 use crate::probe;
 use crate::protocols::ECHO;
+use crate::punching;
 use crate::relaying;
 use crate::serving::Service;
 use crate::watch::Told;
@@ -247,6 +248,7 @@ fn for_programs(output: &Output, told: &Told<'_>) {
         Told::Relay(event) => relaying::server_object(output, event),
         Told::RelayClient(event) => relaying::client_object(output, event),
         Told::AutoRelay(event) => auto_relay::object(output, event),
+        Told::Punch(event) => punching::object(output, event),
         Told::Announced { addresses } => {
             let addresses = addresses.iter().map(ToString::to_string).collect();
             output.event_object(&Event::Announced { addresses });
@@ -308,6 +310,7 @@ pub(crate) fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
         Told::Relay(event) => relaying::server_line(output, event)?,
         Told::RelayClient(event) => relaying::client_line(output, event)?,
         Told::AutoRelay(event) => auto_relay::line(output, event)?,
+        Told::Punch(event) => punching::line(output, event)?,
         Told::Announced { addresses } => {
             let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             output.paint(Style::Dim, &format!("others are told: {}", all.join(", ")))

@@ -8,8 +8,9 @@
 //! | `watch`, `session`, `probe` | what a node's connections report; one that was dialed; who is at an address |
 //! | `protocols` | ping and echo, both sides |
 //! | `serving` | what all commands have around their node that others come to |
-//! | `listen`, `dial`, `relay`, `reserve`, `autonat`, `ping`, `demo`, `id`, `peers` | the commands |
+//! | `listen`, `dial`, `relay`, `reserve`, `punch`, `autonat`, `ping`, `demo`, `id`, `peers` | the commands |
 //! | `relaying`, `auto_relay`, `screen` | what is told of relays; how they are chosen; what `relay` shows on a terminal |
+//! | `punching`, `upgrade` | what is told of hole punches; what becomes of a circuit |
 //! | `record`, `replay`, `trace` | recordings: written, run again, drawn |
 //! | `control`, `metrics` | what a running node tells others on this machine |
 //! | `output` | lines for people, objects for programs |
@@ -35,6 +36,8 @@ mod peers;
 mod ping;
 mod probe;
 mod protocols;
+mod punch;
+mod punching;
 mod record;
 mod relay;
 mod relaying;
@@ -46,6 +49,7 @@ mod session;
 mod settings;
 mod timeline;
 mod trace;
+mod upgrade;
 mod watch;
 
 use args::{Command, Unusable};
@@ -83,6 +87,7 @@ fn run(command: Command) -> Result<bool, Unusable> {
         Command::AutonatServer(args) => of(&args.serving.node),
         Command::AutonatClient(args) => of(&args.serving.node),
         Command::Dial(args) | Command::DialCircuit(args) => of(&args.node),
+        Command::Punch(args) => of(&args.node),
         Command::Ping(args) => of(&args.node),
         Command::Demo(args) => (args.json, None),
         Command::Id(args) => (args.json, None),
@@ -99,6 +104,7 @@ fn run(command: Command) -> Result<bool, Unusable> {
         Command::Reserve(args) => block_on(reserve::run(args, &output)),
         Command::AutonatServer(args) => block_on(autonat::serve(args, &output)),
         Command::AutonatClient(args) => block_on(autonat::ask(args, &output)),
+        Command::Punch(args) => block_on(punch::run(args, &output)),
         Command::Ping(args) => block_on(ping::run(args, &output)),
         Command::Demo(args) => demo::run(&args, &output),
         Command::Id(args) => id::run(&args, &output),

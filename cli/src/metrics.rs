@@ -181,6 +181,17 @@ fn page(counters: &Counters, memory: usize, buffers: usize, rtts: &[Duration], r
         "outcome",
         [("connected", counters.opened_outbound), ("failed", counters.dials_failed)],
     );
+    page.labelled(
+        "punches_total",
+        "counter",
+        "Attempts to make a direct connection of a relayed one: those that began, and of them those that ended, by outcome.",
+        "outcome",
+        [
+            ("started", counters.punches),
+            ("upgraded", counters.punches_upgraded),
+            ("failed", counters.punches_failed),
+        ],
+    );
     page.counter("trims_total", "Trims that closed something.", counters.trims);
     page.counter("identified_total", "Identify messages and pushes that were taken.", counters.identified);
     page.counter(

@@ -14,11 +14,15 @@ use crate::relaying;
 use crate::serving::Service;
 use crate::watch::Told;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tidewire_connmgr as connmgr;
 use tidewire_core::{Multiaddr, PeerId};
+use tidewire_dcutr::coordinator::Event as Punch;
+use tidewire_dcutr::report::End;
 use tidewire_relay::circuit_address;
 use tidewire_relay::client::Event as E;
-use tidewire_tokio::{Event, Notice};
+use tidewire_tokio::{ConnectionId, Event, Notice};
 
 /// A line of `--json`.
 #[derive(Debug, Serialize)]
@@ -40,9 +44,18 @@ struct Refused<'a> {
     retry_seconds: Option<f64>,
 }
 
+/// A peer that came through the relay has a direct connection.
+#[derive(Debug, Serialize)]
+struct Direct {
+    direct: bool,
+    peer: String,
+    addr: String,
+}
+
 /// Whether all went well.
 pub(crate) async fn run(args: args::Reserve, output: &Output) -> Result<bool, Unusable> {
-    let setup = Setup::new(&args.serving.node)?;
+    let mut setup = Setup::new(&args.serving.node)?;
+    args.punching.apply(&mut setup.config.host.punching);
     let error = match serve(&args, setup, output).await {
         Ok(()) => return Ok(true),
         Err(error) => error,
@@ -74,7 +87,13 @@ async fn serve(args: &args::Reserve, setup: Setup, output: &Output) -> Result<()
     let mut events = service.node.events();
     relaying::hold(&service.node, relay, args.relay.without_peer_id())?;
     let holding = async {
+        let mut upgrades = Upgrades::default();
         while let Some(notice) = events.next().await {
+            if let Notice::Event(event) = &notice
+                && let Some((peer, at)) = upgrades.hear(event)
+            {
+                direct(peer, &at, output);
+            }
             if let Notice::Event(Event::RelayClient(event)) = notice
                 && relay_of(&event) == Some(relay)
             {
@@ -94,6 +113,58 @@ async fn serve(args: &args::Reserve, setup: Setup, output: &Output) -> Result<()
     };
     service.close().await;
     result
+}
+
+/// Says that a peer is connected directly now.
+fn direct(peer: PeerId, at: &Multiaddr, output: &Output) {
+    if output.json {
+        output.object(&Direct { direct: true, peer: peer.to_string(), addr: at.to_string() });
+    } else {
+        let at = output.paint(Style::Bold, &at.to_string());
+        output.line(format!("{} is connected directly now: {at}", short(output, peer)));
+    }
+}
+
+/// Who came through a relay, and has a direct connection.
+#[derive(Default)]
+struct Upgrades {
+    relayed: BTreeMap<ConnectionId, PeerId>,
+    direct: BTreeMap<ConnectionId, PeerId>,
+    /// Of whom it was told.
+    told: BTreeSet<PeerId>,
+}
+
+impl Upgrades {
+    /// Of a peer that was reached through a relay alone until now, where it is reached directly.
+    fn hear(&mut self, event: &Event) -> Option<(PeerId, Multiaddr)> {
+        match event {
+            Event::Manager(connmgr::Event::ConnectionOpened { connection, peer, remote, .. }) => {
+                if remote.is_relayed() {
+                    self.relayed.insert(*connection, *peer);
+                    return None;
+                }
+                let has = |all: &BTreeMap<_, PeerId>| all.values().any(|one| one == peer);
+                let upgraded = has(&self.relayed) && !has(&self.direct);
+                self.direct.insert(*connection, *peer);
+                (upgraded && self.told.insert(*peer)).then(|| (*peer, remote.clone()))
+            }
+            Event::Manager(connmgr::Event::ConnectionClosed { connection, .. }) => {
+                self.relayed.remove(connection);
+                if let Some(peer) = self.direct.remove(connection)
+                    && !self.direct.values().any(|one| *one == peer)
+                {
+                    self.told.remove(&peer);
+                }
+                None
+            }
+            // The circuit may have been over first.
+            Event::Punch(Punch::Report(report)) => match &report.end {
+                End::Upgraded { address, .. } if self.told.insert(report.peer) => Some((report.peer, address.clone())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// What becomes of the reservation is told here, where the addresses are known too.

@@ -1,17 +1,21 @@
 //! A node with one connection that it dialed: what `dial` and `ping` begin with.
 
+use crate::keys;
 use crate::listen::Identity;
 use crate::node::{self, Setup};
 use crate::output::span;
 use crate::probe;
 use crate::protocols::{self, PING, ProtocolError};
 use crate::record::Running;
-use crate::watch::Watcher;
+use crate::upgrade::{self, Upgraded};
+use crate::watch::{Told, Watcher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::DialOptions;
 use tidewire_core::{Multiaddr, PeerId, Seed};
+use tidewire_dcutr::Report;
+use tidewire_dcutr::coordinator::Waits;
 use tidewire_tokio::{ConnectionId, Event, Events, MuxerKind, Node, Notice, Selection, Stream};
 use tokio::time::timeout;
 
@@ -19,6 +23,10 @@ use tokio::time::timeout;
 const IDENTIFY: Duration = Duration::from_secs(5);
 /// How long the end of a connection may be behind what broke because of it.
 const CONNECTION_END: Duration = Duration::from_millis(500);
+/// How long a direct connection is kept, at least, before all is closed.
+const SETTLE: Duration = Duration::from_millis(300);
+/// From one look to the next, whether an attempt is still under way.
+const LOOK: Duration = Duration::from_millis(50);
 /// Behind the upgrade's own limit, whose error knows more than that it took too long.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -39,6 +47,8 @@ pub(crate) struct Session {
     pushes: u32,
     /// A relay is on the way.
     relayed: bool,
+    upgraded: Upgraded,
+    began: Instant,
     /// Why the connection ended, if it did.
     over: Option<String>,
 }
@@ -46,10 +56,23 @@ pub(crate) struct Session {
 impl Session {
     /// Dials, through a relay if the address says so. The peer may ask who we are, and ping back, as with any node.
     pub(crate) async fn dial(address: &Multiaddr, setup: Setup) -> Result<Session, String> {
+        Session::shown(address, setup, |_| {}).await
+    }
+
+    /// The same, and `show` sees what happens to the node.
+    pub(crate) async fn shown(
+        address: &Multiaddr,
+        setup: Setup,
+        show: impl Fn(&Told<'_>) + Send + Sync + 'static,
+    ) -> Result<Session, String> {
         let (patience, selection, private) = (setup.patience(), setup.selection(), setup.private());
         let peer = probe::who(address, &setup).await?;
         let (listen, announce) = (setup.listen.clone(), setup.announce.clone());
-        let watcher = Arc::new(Watcher::quiet());
+        let (teller, upgraded) = upgrade::of(peer);
+        let watcher = Arc::new(Watcher::new(move |told| {
+            teller.tell(told);
+            show(told);
+        }));
         let (node, running) = setup.start(watcher.clone())?;
         node::announce(&node, &announce)?;
         for address in &listen {
@@ -86,6 +109,8 @@ impl Session {
             identified: None,
             pushes: 0,
             relayed: address.is_relayed(),
+            upgraded,
+            began: began + took,
             over: None,
         })
     }
@@ -102,7 +127,82 @@ impl Session {
 
     /// Whether there is a connection to the peer without a relay on the way.
     pub(crate) fn is_direct(&self) -> bool {
-        self.node.host(|host| host.manager().connections_of(&self.peer).any(|connection| !connection.relayed))
+        self.direct().is_some()
+    }
+
+    fn direct(&self) -> Option<ConnectionId> {
+        self.node.host(|host| host.manager().connections_of(&self.peer).find(|one| !one.relayed).map(|one| one.id))
+    }
+
+    /// Leaves the peer a moment to hear that both have the direct connection, so that its report says so too.
+    pub(crate) async fn settle(&self) {
+        tokio::time::sleep(SETTLE).await;
+    }
+
+    /// Where a direct connection leads to.
+    pub(crate) fn direct_address(&self) -> Option<Multiaddr> {
+        let direct = self.direct()?;
+        self.node.host(|host| host.manager().connection(direct).map(|one| one.remote.clone()))
+    }
+
+    /// How long ago the connection came to be.
+    pub(crate) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Whether an attempt at a direct connection is under way.
+    pub(crate) fn is_punching(&self) -> bool {
+        self.node.explain_punch(&self.peer).is_some_and(|view| matches!(view.waits, Waits::Attempt(..)))
+    }
+
+    /// What is done about a direct connection, in words.
+    pub(crate) fn explain_punch(&self) -> String {
+        self.node.explain_punch(&self.peer).map_or_else(|| "nothing is done about it".into(), |view| view.to_string())
+    }
+
+    /// Begins an attempt at a direct connection, if there is none under way.
+    ///
+    /// # Errors
+    /// There is no circuit any more.
+    pub(crate) fn punch(&self) -> Result<(), String> {
+        self.node.punch(self.peer).map_err(|error| error.to_string())
+    }
+
+    /// How long after the circuit stood there was a direct connection: waits for it, until so long after the circuit stood.
+    pub(crate) async fn upgraded(&mut self, wait: Duration) -> Option<Duration> {
+        self.upgraded.direct(self.began + wait).await
+    }
+
+    /// The report of the attempt, waited for likewise, as long as there is one under way.
+    pub(crate) async fn report(&mut self, wait: Duration) -> Option<Box<Report>> {
+        loop {
+            let going = self.is_punching() && self.age() < wait;
+            let report = self.upgraded.report(Instant::now() + if going { LOOK } else { Duration::ZERO }).await;
+            if report.is_some() || !going {
+                return report;
+            }
+        }
+    }
+
+    /// A stream on a direct connection, and where that leads to.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) async fn open_directly(&self, protocol: &'static str) -> Result<(Stream, Multiaddr), String> {
+        let options = node::on_connection(self.selection, self.patience, false);
+        let opened = self.node.open(self.peer, &protocols::proposal(protocol), options).await;
+        let stream = opened.map_err(|error| format!("{protocol}, directly: {error}"))?;
+        let remote = self.node.host(|host| {
+            let connection = host.manager().connection(stream.connection())?;
+            Some(connection.remote.clone())
+        });
+        match remote {
+            Some(remote) if !remote.is_relayed() => Ok((stream, remote)),
+            Some(_) => {
+                Err(format!("{protocol}: its stream went through the relay, though there was a direct connection"))
+            }
+            None => Err(format!("{protocol}: the direct connection is over already")),
+        }
     }
 
     /// Why something failed: with the words of how the connection ended, where that is a circuit. Those of the relay's limits are
@@ -134,6 +234,17 @@ impl Session {
             .map_err(|error| format!("{protocol}: {error}"))
     }
 
+    /// So many pings.
+    pub(crate) async fn pings(&self, count: u64) -> Result<Vec<Duration>, String> {
+        let mut pings = Pings::new(self, keys::entropy().map_err(|error| error.to_string())?);
+        let mut took = Vec::new();
+        for _ in 0..count {
+            took.push(pings.next().await?);
+        }
+        pings.finish().await;
+        Ok(took)
+    }
+
     /// Waits, as long as the connection lives. Who stays serves the echo too, and the peer is told of that change.
     ///
     /// # Errors
@@ -141,10 +252,13 @@ impl Session {
     pub(crate) async fn hold(&mut self, time: Duration) -> Result<(), String> {
         node::serve_echo(&self.node, |_| {})?;
         let began = Instant::now();
-        let ended = timeout(time, self.ended()).await;
-        match ended {
-            Err(_) => Ok(()),
-            Ok(why) => Err(format!("idle for {}, then the connection was over: {why}", span(began.elapsed()))),
+        loop {
+            let Ok(why) = timeout(time.saturating_sub(began.elapsed()), self.ended()).await else { return Ok(()) };
+            // A circuit goes when there is a direct connection.
+            match self.direct() {
+                Some(direct) => self.connection = direct,
+                None => return Err(format!("idle for {}, then the connection was over: {why}", span(began.elapsed()))),
+            }
         }
     }
 
@@ -183,11 +297,14 @@ impl Session {
     fn note(&mut self, notice: Notice) -> Option<String> {
         let Notice::Event(event) = notice else { return None };
         match event {
-            Event::Identified { identity, pushed, .. } => {
+            // Relays say who they are too.
+            Event::Identified { peer, identity, pushed, .. } if peer == self.peer => {
                 self.pushes += u32::from(pushed);
                 self.identified = Some(Ok(Identity::of(&identity)));
             }
-            Event::IdentifyFailed { why, .. } => self.identified = Some(Err(why.to_string())),
+            Event::IdentifyFailed { peer, why, .. } if peer == self.peer => {
+                self.identified = Some(Err(why.to_string()));
+            }
             Event::Manager(connmgr::Event::ConnectionClosed { connection, by, reason, .. })
                 if connection == self.connection =>
             {
@@ -201,19 +318,22 @@ impl Session {
     }
 }
 
+/// Streams in a row that may be reset before one answers.
+const MAX_FRUITLESS: u32 = 2;
+
 /// Pings one after the other on one stream; on one stream each, with a peer that wants it so.
 pub(crate) struct Pings<'a> {
     session: &'a Session,
     seed: Seed,
     stream: Option<Stream>,
-    /// The stream has answered nothing yet.
-    fresh: bool,
+    /// Streams in a row that answered nothing.
+    fruitless: u32,
     count: u64,
 }
 
 impl<'a> Pings<'a> {
     pub(crate) fn new(session: &'a Session, seed: Seed) -> Self {
-        Pings { session, seed, stream: None, fresh: true, count: 0 }
+        Pings { session, seed, stream: None, fruitless: 0, count: 0 }
     }
 
     /// The next one.
@@ -221,18 +341,18 @@ impl<'a> Pings<'a> {
         loop {
             let stream = match &mut self.stream {
                 Some(stream) => stream,
-                none => {
-                    self.fresh = true;
-                    none.insert(self.session.open(PING).await?)
-                }
+                none => none.insert(self.session.open(PING).await?),
             };
             let seed = self.seed.derive("ping", self.count);
             match protocols::ping(stream, &seed, self.session.patience).await {
                 Ok(took) => {
-                    (self.fresh, self.count) = (false, self.count + 1);
+                    (self.fruitless, self.count) = (0, self.count + 1);
                     return Ok(took);
                 }
-                Err(error) if !self.fresh && protocols::wants_new_stream(&error) => self.stream = None,
+                // rust-libp2p answers on the latest stream alone: the node's own ping may have come between.
+                Err(error) if self.fruitless < MAX_FRUITLESS && protocols::wants_new_stream(&error) => {
+                    (self.fruitless, self.stream) = (self.fruitless + 1, None);
+                }
                 Err(error @ ProtocolError::Silence(_)) => {
                     // Its answer may come yet, and would be taken for that of the next ping.
                     self.stream = None;

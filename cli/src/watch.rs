@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tidewire_connmgr::{self as connmgr, CloseReason, Direction, RefuseReason, StreamRefusal};
 use tidewire_core::{Multiaddr, PeerId};
+use tidewire_dcutr::coordinator;
 use tidewire_host::StreamId;
 use tidewire_host::identify::{IDENTIFY, Identity, PUSH};
 use tidewire_host::link::Report;
@@ -82,6 +83,8 @@ pub(crate) enum Told<'a> {
     /// Of relays that serve us.
     RelayClient(&'a client::Event),
     AutoRelay(&'a autorelay::Event),
+    /// How a relayed connection becomes a direct one.
+    Punch(&'a coordinator::Event),
     Announced {
         addresses: &'a [Multiaddr],
     },
@@ -188,6 +191,7 @@ impl Observer for Watcher {
             Event::Relay(event) => (self.show)(&Told::Relay(event)),
             Event::RelayClient(event) => (self.show)(&Told::RelayClient(event)),
             Event::AutoRelay(event) => (self.show)(&Told::AutoRelay(event)),
+            Event::Punch(event) => (self.show)(&Told::Punch(event)),
             Event::Announced { addresses } => (self.show)(&Told::Announced { addresses }),
             _ => {}
         }

@@ -149,6 +149,8 @@ fn help_and_version_go_to_stdout() {
         &["relay", "--help"],
         &["help", "reserve"],
         &["dial-circuit", "-h"],
+        &["punch", "-h"],
+        &["help", "autonat-client"],
         &["id", "-h"],
         &["help", "peers"],
         &["config", "--help"],

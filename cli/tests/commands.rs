@@ -286,6 +286,13 @@ fn the_demo_shows_both_ends_and_three_round_trips() {
         "has a circuit",
         ", end to end",
         "there and back through the relay",
+        "5. And without it",
+        "sends CONNECT",
+        "answers with its own CONNECT",
+        "sends SYNC, dials in ",
+        "dials 127.0.0.1:",
+        "has its 16 KiB back directly",
+        "The holder's report: punched through on try ",
     ] {
         assert!(text.contains(part), "{part} is missing in:\n{text}");
     }
@@ -305,6 +312,11 @@ fn the_demo_for_programs_is_one_object_a_line() {
     assert!(flights.count() >= 4, "ours after TCP's two: {lines:?}");
     assert_eq!(last["relay"]["echo"]["bytes"], 32_768);
     assert!(last["relay"]["circuit"].as_str().unwrap().contains("/p2p-circuit/p2p/"), "{last}");
+    let direct = &last["direct"];
+    assert_eq!((&direct["upgraded"], &direct["direct_echo"]["bytes"]), (&true.into(), &16_384.into()), "{last}");
+    assert!(direct["direct_addr"].as_str().unwrap().starts_with("/ip4/127.0.0.1/tcp/"), "{last}");
+    assert_eq!(direct["report"]["side"], "B", "{last}");
+    assert!(direct["report"]["tries"].as_array().is_some_and(|tries| !tries.is_empty()), "{last}");
     let said = lines.iter().filter(|line| line["chapter"] == "relay");
     for side in ["dialer", "relay", "holder"] {
         assert!(said.clone().any(|line| line["side"] == side && line["says"].is_string()), "{side}");

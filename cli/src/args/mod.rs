@@ -2,6 +2,7 @@
 
 mod address;
 mod autonat;
+mod punching;
 mod relays;
 mod words;
 
@@ -10,6 +11,7 @@ use crate::{replay, trace};
 use address::{Purpose, address};
 pub(crate) use autonat::{AutonatClient, AutonatServer};
 use lexopt::Parser;
+pub(crate) use punching::{Punch, Punching};
 pub(crate) use relays::{Listen, Relay, Reserve, Serving};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Reserve(Reserve),
     /// Dials through a relay.
     DialCircuit(Dial),
+    /// Shows how a circuit becomes a direct connection.
+    Punch(Punch),
     AutonatServer(AutonatServer),
     AutonatClient(AutonatClient),
     Ping(Ping),
@@ -56,6 +60,9 @@ pub(crate) struct Dial {
     pub(crate) listen: Vec<Multiaddr>,
     /// Where others reach us, though we don't listen there.
     pub(crate) announce: Vec<Multiaddr>,
+    /// Of a circuit: how long a direct connection is waited for.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) punching: Punching,
     pub(crate) node: Node,
 }
 
@@ -109,6 +116,8 @@ pub(crate) struct Node {
 pub(crate) struct Unusable(pub(crate) String);
 
 pub(crate) const LISTEN_ADDRESS: &str = "/ip4/127.0.0.1/tcp/0";
+/// Where who waits for a direct connection listens: holes are punched from a port that listens.
+pub(crate) const EVERYWHERE: &str = "/ip4/0.0.0.0/tcp/0";
 pub(crate) const DIAL_SIZE: u64 = 1 << 20;
 
 /// Bytes that `dial-circuit` has echoed: relays let a circuit carry 128 KiB by default, our encryption and the echo included.
@@ -131,6 +140,7 @@ const COMMANDS: &[(&str, &str, Reader)] = &[
     ("relay", help::RELAY, relays::relay),
     ("reserve", help::RESERVE, relays::reserve),
     ("dial-circuit", help::DIAL_CIRCUIT, dial_circuit),
+    ("punch", help::PUNCH, punching::punch),
     ("autonat-server", help::AUTONAT_SERVER, autonat::server),
     ("autonat-client", help::AUTONAT_CLIENT, autonat::client),
     ("ping", help::PING, ping),
@@ -210,6 +220,8 @@ struct Dialing {
     hold: Option<Duration>,
     listen: Vec<Multiaddr>,
     announce: Vec<Multiaddr>,
+    wait: Option<Duration>,
+    punching: Punching,
     node: Node,
 }
 
@@ -217,7 +229,8 @@ impl Dialing {
     fn new(command: &'static str, help: &'static str, purpose: Purpose) -> Self {
         let (listen, announce, node) = (Vec::new(), Vec::new(), Node::default());
         let size = if purpose == Purpose::Circuit { CIRCUIT_SIZE } else { DIAL_SIZE };
-        Dialing { command, help, purpose, to: None, size, hold: None, listen, announce, node }
+        let punching = Punching::default();
+        Dialing { command, help, purpose, to: None, size, hold: None, listen, announce, wait: None, punching, node }
     }
 
     /// The help, if it is asked for.
@@ -234,6 +247,8 @@ impl Dialing {
                 Word::Option(o) if o == "--announce" && circuit => {
                     self.announce.push(address("--announce", &text(parser, "--announce")?, Purpose::Announce)?);
                 }
+                Word::Option(o) if o == "--wait" && circuit => self.wait = Some(seconds(parser, "--wait")?),
+                Word::Option(o) if circuit && self.punching.option(&o) => {}
                 Word::Value(word) => only_one(&mut self.to, word, self.command, self.purpose)?,
                 Word::Option(option) => {
                     self.node.option(&option, parser, &format!("tidewire {} --help", self.command))?;
@@ -244,9 +259,9 @@ impl Dialing {
     }
 
     fn finish(self, example: &str) -> Result<Dial, Unusable> {
-        let Dialing { to, size, hold, listen, announce, node, .. } = self;
+        let Dialing { to, size, hold, listen, announce, wait, punching, node, .. } = self;
         node.check()?;
-        Ok(Dial { address: given(to, example)?, size, hold, listen, announce, node })
+        Ok(Dial { address: given(to, example)?, size, hold, listen, announce, wait, punching, node })
     }
 }
 

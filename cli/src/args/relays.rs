@@ -2,7 +2,7 @@
 
 use super::address::{Purpose, address};
 use super::words::{Word, bytes, fail, is_help, next, number, seconds, text, value};
-use super::{Command, Node, Unusable, given, only_one, socket};
+use super::{Command, Node, Punching, Unusable, given, only_one, socket};
 use crate::help;
 use lexopt::Parser;
 use std::net::SocketAddr;
@@ -42,6 +42,7 @@ pub(crate) struct Relay {
 #[derive(Debug)]
 pub(crate) struct Reserve {
     pub(crate) relay: Multiaddr,
+    pub(crate) punching: Punching,
     pub(crate) serving: Serving,
 }
 
@@ -93,16 +94,17 @@ pub(super) fn relay(parser: &mut Parser) -> Result<Command, Unusable> {
 }
 
 pub(super) fn reserve(parser: &mut Parser) -> Result<Command, Unusable> {
-    let (mut serving, mut to) = (Serving::default(), None);
+    let (mut serving, mut to, mut punching) = (Serving::default(), None, Punching::default());
     while let Some(arg) = next(parser)? {
         match arg {
             Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::RESERVE)),
+            Word::Option(o) if punching.option(&o) => {}
             Word::Value(word) => only_one(&mut to, word, "reserve", Purpose::Relay)?,
             Word::Option(option) => serving.option(&option, parser, "tidewire reserve --help")?,
         }
     }
     serving.check(false)?;
-    Ok(Command::Reserve(Reserve { relay: given(to, RELAY)?, serving }))
+    Ok(Command::Reserve(Reserve { relay: given(to, RELAY)?, punching, serving }))
 }
 
 const RELAY: &str = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooW...";

@@ -21,6 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidewire_connmgr::{self as connmgr, Direction};
 use tidewire_core::{Keypair, Multiaddr};
+use tidewire_dcutr::coordinator::{Event as Punch, Stage as Punching};
+use tidewire_dcutr::report::Side;
 use tidewire_host::link::Report;
 use tidewire_relay::exchange::{Answer, Request};
 use tidewire_relay::server::{self, Offer};
@@ -35,7 +37,7 @@ const COLUMN: usize = 34;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Who {
+pub(super) enum Who {
     Dialer,
     Relay,
     Holder,
@@ -43,7 +45,7 @@ enum Who {
 
 /// A line of the picture.
 #[derive(Clone, Debug, Serialize)]
-struct Row {
+pub(super) struct Row {
     chapter: &'static str,
     at_ms: f64,
     side: Who,
@@ -61,32 +63,39 @@ pub(super) struct Relayed {
 
 /// What the three reported, in order. A clone is another handle.
 #[derive(Clone)]
-struct Story {
+pub(super) struct Story {
+    chapter: &'static str,
     began: Instant,
     rows: Arc<Mutex<Vec<Row>>>,
 }
 
 impl Story {
-    fn add(&self, side: Who, says: impl Into<String>) {
+    pub(super) fn new(chapter: &'static str) -> Self {
+        Story { chapter, began: Instant::now(), rows: Arc::default() }
+    }
+
+    pub(super) fn add(&self, side: Who, says: impl Into<String>) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         // The time is taken under the lock, so that it never runs backwards in the list.
         let at_ms = millis(self.began.elapsed());
-        rows.push(Row { chapter: "relay", at_ms, side, says: says.into() });
+        rows.push(Row { chapter: self.chapter, at_ms, side, says: says.into() });
     }
 
-    fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> Vec<Row> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// A relay, a holder of a reservation, and who comes through.
 pub(super) fn relayed(stage: &mut Stage<'_>) -> Result<(), String> {
-    let (config, mut server) = (stage.config.clone(), stage.relay.clone());
+    let (mut config, mut server) = (stage.config.clone(), stage.relay.clone());
+    // That comes in the next chapter.
+    config.host.punching = None;
     (server.offer, server.announce_private) = (Offer::Always, true);
     let limit = server.limit;
     let bytes = stage.size.min(ECHO_SIZE).min(limit.bytes().map_or(u64::MAX, |bytes| bytes / 4));
     let (rows, found, peers) = one_thread(async {
-        let story = Story { began: Instant::now(), rows: Arc::default() };
+        let story = Story::new("relay");
         let mut of_relay = config.clone();
         of_relay.host.relay.server = Some(server);
         let relay = party(of_relay, Who::Relay, &story)?;
@@ -119,7 +128,7 @@ pub(super) fn relayed(stage: &mut Stage<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn party(config: NodeConfig, who: Who, story: &Story) -> Result<Node, String> {
+pub(super) fn party(config: NodeConfig, who: Who, story: &Story) -> Result<Node, String> {
     let identity = Keypair::from_seed(&keys::entropy().map_err(text)?);
     let seed = keys::entropy().map_err(text)?;
     let teller = Arc::new(Teller { who, story: story.clone() });
@@ -167,7 +176,7 @@ async fn play(relay: &Node, holder: &Node, dialer: &Node, bytes: u64, story: &St
 }
 
 /// Waits for what is to happen.
-async fn until(events: &mut Events, otherwise: &str, wanted: impl Fn(&Event) -> bool) -> Result<(), String> {
+pub(super) async fn until(events: &mut Events, otherwise: &str, wanted: impl Fn(&Event) -> bool) -> Result<(), String> {
     let wait = async {
         while let Some(notice) = events.next().await {
             if matches!(&notice, Notice::Event(event) if wanted(event)) {
@@ -232,6 +241,17 @@ fn of_host(event: &Event) -> Option<String> {
             let through = if remote.is_relayed() { ", end to end" } else { "" };
             format!("connected to {}{through}", last(*peer))
         }
+        Event::Punch(Punch::Started { side: Side::B, .. }) => "looks for a way without the relay".into(),
+        Event::Punch(Punch::Stage { stage, .. }) => match stage {
+            Punching::WaitConnect { .. } => "sends CONNECT".into(),
+            Punching::AwaitSync { .. } => "answers with its own CONNECT".into(),
+            Punching::Armed { wait, .. } => format!("sends SYNC, dials in {}", span(*wait)),
+            _ => return None,
+        },
+        Event::Punch(Punch::Dialing { address, .. }) => {
+            format!("dials {}", address.socket_addr().map_or_else(|| address.to_string(), |at| at.to_string()))
+        }
+        Event::Punch(Punch::Report(report)) if report.is_upgraded() => "knows that both have it".into(),
         Event::Relay(server::Event::Reserved { peer, .. }) => format!("has a place for {}", last(*peer)),
         Event::Relay(server::Event::CircuitOpened { source, destination, .. }) => {
             format!("pumps: {}, {}", last(*source), last(*destination))
@@ -254,7 +274,7 @@ fn lasting(time: Duration) -> String {
 }
 
 /// Three columns.
-fn draw(output: &Output, rows: &[Row]) {
+pub(super) fn draw(output: &Output, rows: &[Row]) {
     if output.json {
         rows.iter().for_each(|row| output.object(row));
         return;

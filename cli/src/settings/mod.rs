@@ -10,6 +10,7 @@
 
 mod of_host;
 mod of_links;
+mod of_punches;
 mod of_reach;
 mod of_relays;
 mod rules;
@@ -89,6 +90,7 @@ pub(crate) fn sections() -> Vec<Section> {
     of_host::sections(&mut all);
     of_relays::sections(&mut all);
     of_reach::sections(&mut all);
+    of_punches::sections(&mut all);
     of_links::sections(&mut all);
     all
 }

@@ -39,9 +39,12 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("host.relay.autonat_v2_server", "relay/src/autonat/v2/server/config.rs", "ServerConfig"),
     ("host.relay.autonat_v2_server.rate", "relay/src/rate.rs", "RateConfig"),
     ("host.relay.autonat_v2_server.peer_rate", "relay/src/rate.rs", "RateConfig"),
+    ("host.punching", "dcutr/src/coordinator/config.rs", "Config"),
+    ("host.punching.addresses", "dcutr/src/candidate.rs", "Config"),
     ("record", "host/src/record/recorder.rs", "RecordConfig"),
     ("link", "host/src/link/config.rs", "LinkConfig"),
     ("link.relay", "relay/src/exchange/config.rs", "Config"),
+    ("link.dcutr", "dcutr/src/exchange/config.rs", "Config"),
     ("link.identify", "host/src/identify/mod.rs", "Config"),
     ("link.ping", "host/src/ping/mod.rs", "Config"),
     ("upgrade", "upgrade/src/pipeline/config.rs", "Config"),
@@ -52,9 +55,10 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("upgrade.connection", "upgrade/src/connection/mod.rs", "Config"),
     ("upgrade.connection.negotiation", "multistream/src/config.rs", "Config"),
 ];
-/// A file of its own behind --psk, what the node itself serves, a table of all autonomous systems, and what --auto-relay names.
-const NO_SETTINGS: [&str; 4] =
-    ["upgrade.psk", "upgrade.connection.router", "asns", "host.relay.auto_relay.static_relays"];
+/// A file of its own behind --psk, what the node itself serves, a table of all autonomous systems, what --auto-relay names, and
+/// what asks routers for ports, which this program doesn't.
+const NO_SETTINGS: [&str; 5] =
+    ["upgrade.psk", "upgrade.connection.router", "asns", "host.relay.auto_relay.static_relays", "port_mapping"];
 
 fn fields(file: &str, name: &str) -> Option<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;

@@ -4,12 +4,16 @@
 //!  file --> Replay --> steps --words--> Picture: columns (peers), rows --text--> terminal
 //!                                                                     \--html--> one page, with nothing from elsewhere
 //! ```
+//! A file of `tidewire-sim` is drawn by `simulated`, with nothing run again: it says itself what happened.
+//!
 //! The recording holds what the host was told; what it did and why comes from running it again. So a picture is always of the
 //! truth, or says where the host no longer does what it did.
 
 mod html;
 mod picture;
+mod punches;
 pub(crate) mod relays;
+mod simulated;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,14 +36,14 @@ pub(crate) struct Args {
 
 /// Whether the recording was whole, and replayed identically.
 pub(crate) fn run(args: &Args, output: &Output) -> bool {
-    let replay = match open(&args.file) {
-        Ok(replay) => replay,
+    let picture = match load(&args.file).and_then(|file| look(args, &file, output)) {
+        Ok(Some(picture)) => picture,
+        Ok(None) => return true,
         Err(why) => {
             note(&why);
             return false;
         }
     };
-    let picture = Picture::of(replay);
     if let Some(path) = &args.html {
         if let Err(error) = std::fs::write(path, html::page(&picture)) {
             note(&format!("{} can't be written: {error}", path.display()));
@@ -82,10 +86,31 @@ struct Summary<'a> {
     peers: &'a [picture::Column],
 }
 
+/// The picture of a recording; `None`: it was the trace of a simulated world, and is drawn.
+fn look(args: &Args, file: &[u8], output: &Output) -> Result<Option<Picture>, String> {
+    let named = |why: String| format!("{}: {why}", args.file.display());
+    if !simulated::is_one(file) {
+        return Replay::new(file).map(|replay| Some(Picture::of(replay))).map_err(|error| named(error.to_string()));
+    }
+    if args.html.is_some() {
+        return Err(named("the trace of a simulated world is drawn on the terminal alone; leave --html out".into()));
+    }
+    let world = simulated::read(file).map_err(named)?;
+    simulated::lines(&world, width(), output).into_iter().for_each(|line| output.line(line));
+    Ok(None)
+}
+
 /// A recording, ready to run.
 pub(crate) fn open(path: &Path) -> Result<Replay, String> {
-    let file = std::fs::read(path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+    let file = load(path)?;
+    if simulated::is_one(&file) {
+        return Err(format!("{}: this is the trace of a simulated world: tidewire trace draws it", path.display()));
+    }
     Replay::new(&file).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn load(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{} can't be read: {error}", path.display()))
 }
 
 /// Of the terminal, as the shell says; else what fits on most.

@@ -159,3 +159,67 @@ fn balanced(page: &str) -> Result<(), String> {
     }
     if open.is_empty() { Ok(()) } else { Err(format!("open: {open:?}")) }
 }
+
+const PUNCH: &[u8] = include_bytes!("../../tests/golden/punch.trace");
+
+fn simulated(file: &[u8], width: usize) -> Vec<String> {
+    super::simulated::lines(&super::simulated::read(file).unwrap(), width, &Output::new(true))
+}
+
+#[test]
+fn a_simulated_punch_is_drawn_packet_by_packet() {
+    let lines = simulated(PUNCH, 110);
+    golden("punch.txt", &lines);
+    assert!(lines.iter().all(|line| line.chars().count() <= 110));
+    let head = lines.iter().position(|line| line.trim_start().starts_with("h1  ")).unwrap();
+    // Whose packet it is, though both ends have the same address inside.
+    let sent: Vec<&String> = lines[head..].iter().filter(|line| line.contains("SYN seq 0 192.168.1.2:4001")).collect();
+    let [early, second, first] = &sent[..] else { panic!("{sent:?}") };
+    assert!(early.contains("├───────▶│        │        │        │"), "{early}");
+    assert!(first.contains("├───────▶│        │        │        │"), "{first}");
+    assert!(second.contains("│        │        │        │◀───────┤"), "{second}");
+    assert!(lines.iter().any(|line| line.contains("✕") && line.contains("the NAT has no mapping for it")));
+}
+
+#[test]
+fn a_simulated_world_of_many_fits_the_terminal_too() {
+    let hosts: Vec<String> = (0..40).map(|n| format!("{{\"host\":\"h{n}\",\"addresses\":[\"11.0.0.{n}\"]}}")).collect();
+    let record = |from: u32, to: u32| {
+        format!(
+            "{{\"at_ns\":5,\"what\":\"sent\",\"from\":\"11.0.0.{from}:1\",\"to\":\"11.0.0.{to}:2\",\"protocol\":\"udp\",\"len\":1}}\n"
+        )
+    };
+    let file = format!(
+        "{{\"tidewire_sim_trace\":1,\"seed\":7,\"why\":\"a\\u001b[2Jb\",\"hosts\":[{}],\"further\":1}}\n{}{}{{\"at_ns\":6,\"what\":\"unheard of\"}}\n",
+        hosts.join(","),
+        record(0, 39),
+        record(39, 3)
+    );
+    for width in [80, 110, 160] {
+        let lines = simulated(file.as_bytes(), width);
+        assert!(lines.iter().all(|line| !line.contains('\x1b')), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("others")), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.contains("unheard of")), "{lines:#?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_simulators_file_is_said_with_its_line() {
+    let head = "{\"tidewire_sim_trace\":1,\"seed\":7}\n";
+    for (text, part) in [
+        ("{\"tidewire_sim_trace\":2,\"seed\":7}\n".to_owned(), "format 2; this program reads format 1"),
+        (format!("{head}{{\"at_ns\":1}}\n"), "line 2: missing field `what`"),
+        (format!("{head}\n{{\"at_ns\":1,\"what\":\"sent\",\"from\":\"nobody\"}}\n"), "line 3:"),
+        (format!("{head}{{\"at_ns\""), "line 2: EOF"),
+    ] {
+        assert!(super::simulated::is_one(text.as_bytes()), "{text}");
+        let said = super::simulated::read(text.as_bytes()).unwrap_err();
+        assert!(said.contains(part), "{text}: {said}");
+    }
+    assert!(
+        !super::simulated::is_one(b"{\"seed\":7}")
+            && !super::simulated::is_one(b"")
+            && !super::simulated::is_one(CONVERSATION)
+    );
+}

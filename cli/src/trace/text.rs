@@ -225,7 +225,7 @@ fn visible(text: &str) -> usize {
 }
 
 /// At spaces; a word that is longer than a line is cut.
-fn wrap(text: &str, room: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ') {

@@ -1,6 +1,6 @@
 //! What a host is told and what it does, in words, and who is at the other end of it.
 
-use super::relays;
+use super::{punches, relays};
 use crate::output::{one_line, size};
 use std::time::Duration;
 use tidewire_connmgr as connmgr;
@@ -81,11 +81,12 @@ impl Words {
             Input::Dialed { dial, connection, local, remote } => Words::new(
                 Kind::In,
                 Whom::Connection(*connection),
-                format!("{dial} connected as {connection}"),
+                format!("{} connected as {connection}", punches::dial_name(*dial)),
                 format!("{} to {}", at(local), at(remote)),
             ),
             Input::DialFailed { dial, fault } => {
-                Words::new(Kind::In, Whom::Dial(*dial), format!("{dial} failed"), fault.to_string())
+                let label = format!("{} failed", punches::dial_name(*dial));
+                Words::new(Kind::In, Whom::Dial(*dial), label, fault.to_string())
             }
             Input::Report { connection, report } => of_report(*connection, report),
             Input::Listen { listener, address } => wish("listen".into(), format!("{listener} at {address}")),
@@ -120,6 +121,8 @@ impl Words {
                 relays::of_spliced(*circuit, end.as_ref(), *forward, *backward)
             }
             Input::Relay(command) => relays::of_command(command),
+            Input::Punch(command) => punches::of_command(command),
+            Input::PortMapping(mapping) => driver("port mapping", mapping.to_string()),
             Input::WallClock(unix) => driver("wall clock", format!("{} s since 1970", unix.as_secs())),
             Input::Shutdown => wish("shut down".into(), String::new()),
             other => wish("input".into(), format!("{other:?}")),
@@ -144,9 +147,11 @@ impl Words {
             Action::Dial { dial, peer, address, from, timeout } => {
                 let from = from.as_ref().map_or(String::new(), |from| format!(" from {}", from.address));
                 let detail = format!("{address}{from} within {}", span(*timeout));
-                Words::new(Kind::Out, Whom::Peer(*peer), format!("dial {dial}"), detail)
+                Words::new(Kind::Out, Whom::Peer(*peer), format!("dial {}", punches::dial_name(*dial)), detail)
             }
-            Action::Abort { dial } => Words::new(Kind::Out, Whom::Dial(*dial), format!("abort {dial}"), ""),
+            Action::Abort { dial } => {
+                Words::new(Kind::Out, Whom::Dial(*dial), format!("abort {}", punches::dial_name(*dial)), "")
+            }
             Action::Order { connection, order } => of_order(*connection, order),
             Action::Carry(carry) => relays::of_carry(carry),
             Action::Splice(splice) => relays::of_splice(splice),
@@ -188,6 +193,7 @@ fn of_report(connection: ConnectionId, report: &Report) -> Words {
         Report::IdentifyFailed { why } => ("not identified".into(), why.to_string()),
         Report::Pushed(identity) => ("pushed".into(), of_identity(identity)),
         Report::Answered { ask, stream, answer } => relays::of_answer(connection, *ask, *stream, answer),
+        Report::Heard { ask, stream, heard } => punches::of_heard(connection, *ask, *stream, heard),
         Report::Asked { stream, request } => relays::of_request(connection, *stream, request),
         Report::CircuitEnded { stream, sent, received, ending } => (
             format!("circuit {stream} over"),
@@ -212,11 +218,14 @@ fn of_order(connection: ConnectionId, order: &Order) -> Words {
         Order::Identify => ("identify".into(), format!("who are you? on {connection}")),
         Order::Push => ("push".into(), "this is who we are now".into()),
         Order::Ask { ask, what } => relays::of_ask(connection, *ask, what),
+        Order::Punch { ask, addresses } => punches::of_open(connection, *ask, addresses),
+        Order::Sync { ask } => punches::of_sync(connection, *ask),
+        Order::Connect { stream, addresses } => punches::of_connect(connection, *stream, addresses),
         Order::Pay { ask } => (format!("pay for {ask}"), format!("on {connection}")),
         Order::Unask { ask } => (format!("ask {ask} no more"), format!("on {connection}")),
         Order::Reply { stream, reply } => relays::of_reply(connection, *stream, reply),
         Order::Reset { stream } => {
-            (format!("reset stream {stream}"), format!("nobody wants this circuit, on {connection}"))
+            (format!("reset stream {stream}"), format!("nobody wants it any more, on {connection}"))
         }
         Order::Ping => ("ping".into(), format!("on {connection}")),
         Order::Close { reason } => (format!("close {connection}"), reason.to_string()),
@@ -326,10 +335,12 @@ fn of_event(event: &Event) -> Words {
         Event::Advertise { key, ttl } => nobody("advertise", format!("{key} for {}", span(*ttl))),
         Event::Withdraw { key } => nobody("advertise no more", key.to_string()),
         Event::RelayClient(event) => relays::of_client(event),
+        Event::Punch(event) => punches::of_event(event),
         Event::CircuitAsks { relay, source, limit, .. } => {
             about(source, format!("may {} come?", short(source)), format!("through {}, {limit}", short(relay)))
         }
         Event::RelayAsks { peer, asked, .. } => about(peer, format!("may {}?", short(peer)), relays::asked(asked)),
+        Event::PortMapping(mapping) => nobody("port mapping", mapping.to_string()),
         Event::NatStatus(status) => nobody("NAT", format!("{status:?}").to_lowercase()),
         other => nobody("event", format!("{other:?}")),
     }
