@@ -9,8 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidewire_connmgr::{CloseReason, StreamRefusal};
 use tidewire_core::{Keypair, Machine, Seed, Time};
+use tidewire_dcutr::PROTOCOL;
+use tidewire_dcutr::exchange::Heard;
 use tidewire_host::identify::{Card, Profile};
-use tidewire_host::link::{Link, LinkConfig, LinkEvent, LinkSetup, LinkShared, Order, Report, Routes, StreamEvent};
+use tidewire_host::link::{
+    Link, LinkConfig, LinkEvent, LinkSetup, LinkShared, Order, Report, Routes, Service as Served, StreamEvent,
+};
 use tidewire_host::{AskNumber, ConnectionId, OpenId, StreamId};
 use tidewire_multistream::{Matcher, Protocol, Protocols, RouteId, Router};
 use tidewire_relay::exchange::{Answer, Ask, Reply, Service};
@@ -38,6 +42,8 @@ struct World {
     asks: BTreeSet<AskNumber>,
     taken_back: BTreeSet<AskNumber>,
     asked: Vec<StreamId>,
+    /// The streams on which it punches.
+    punched: Vec<StreamId>,
     circuits: BTreeSet<StreamId>,
     next: u64,
     over: bool,
@@ -50,10 +56,12 @@ impl World {
         config.muxer.yamux.max_outbound_streams = 4;
         let mut router = Router::new();
         router.add(Protocol::from_static("/echo/1.0.0"), Matcher::Exact, RouteId::new(7)).unwrap();
-        let routes = Routes::new(&router, &Service::ALL.map(Into::into), &config.connection);
+        let mut services: Vec<Served> = Service::ALL.map(Into::into).to_vec();
+        services.push(Served::Dcutr);
+        let routes = Routes::new(&router, &services, &config.connection);
         let key = |n: u8| Keypair::from_seed(&Seed::new([n; 32]));
         let shared = LinkShared::new(&key(1), &Seed::new([12; 32]), config.clone(), LinkConfig::default()).unwrap();
-        for service in Service::ALL {
+        for service in services {
             router.add(Protocol::from_static(service.name()), Matcher::Exact, RouteId::new(8)).unwrap();
         }
         config.connection.router = Some(Arc::new(router));
@@ -84,6 +92,7 @@ impl World {
             asks: BTreeSet::new(),
             taken_back: BTreeSet::new(),
             asked: Vec::new(),
+            punched: Vec::new(),
             circuits: BTreeSet::new(),
             next: 0,
             over: false,
@@ -131,6 +140,12 @@ impl World {
                 }
             }
             Report::Asked { stream, .. } => self.asked.push(stream),
+            // After CONNECT there may be a fault, until we say SYNC.
+            Report::Heard { ask: Some(ask), heard, .. } => {
+                let known = if heard.is_ok() { self.asks.contains(&ask) } else { self.asks.remove(&ask) };
+                assert!(known || self.taken_back.contains(&ask), "{ask:?} was answered twice");
+            }
+            Report::Heard { ask: None, stream, heard: Ok(Heard::Connect { .. }) } => self.punched.push(stream),
             Report::CircuitEnded { stream, .. } => assert!(self.circuits.remove(&stream), "{stream} was no circuit"),
             Report::Ended { .. } => self.over = true,
             _ => {}
@@ -165,15 +180,15 @@ impl World {
         let own = pick(&self.ours);
         let reported: Vec<StreamId> = self.reported.iter().copied().collect();
         let mut order = None;
-        match what % 21 {
+        match what % 24 {
             0 => self.turn(),
             1..=3 => {
                 if let Some(remote) = &mut self.remote
                     && let Ok(id) = remote.open_raw(&mut self.rx)
                 {
                     let others = ["/echo/1.0.0", "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"];
-                    let names = others.into_iter().chain(Service::ALL.map(Service::name));
-                    let name = names.cycle().nth(usize::from(a % 9)).unwrap();
+                    let names = others.into_iter().chain(Service::ALL.map(Service::name)).chain([PROTOCOL]);
+                    let name = names.cycle().nth(usize::from(a % 10)).unwrap();
                     let mut hello = b"\x13/multistream/1.0.0\n".to_vec();
                     hello.push(u8::try_from(name.len() + 1).unwrap());
                     hello.extend_from_slice(name.as_bytes());
@@ -186,7 +201,7 @@ impl World {
             4..=6 => {
                 let id = self.theirs.get(usize::from(a) % self.theirs.len().max(1)).copied();
                 if let (Some(remote), Some(id)) = (&mut self.remote, id) {
-                    let _ = match what % 21 {
+                    let _ = match what % 24 {
                         4 => remote.write(id, data, &mut self.rx).map(drop).ok(),
                         5 => remote.finish(id, &mut self.rx).ok(),
                         _ if a % 2 == 0 => remote.reset(id, 1, &mut self.rx).ok(),
@@ -287,6 +302,23 @@ impl World {
                     }
                     order = Some(Order::Reply { stream, reply });
                 }
+            }
+            20 => {
+                self.next += 1;
+                let (ask, count) = (AskNumber(self.next), usize::from(a % 40));
+                self.asks.insert(ask);
+                order = Some(Order::Punch { ask, addresses: vec!["/ip4/192.0.2.3/tcp/1".parse().unwrap(); count] });
+            }
+            21 => {
+                // Nothing more is told of it.
+                if let Some(ask) = self.asks.pop_first() {
+                    self.taken_back.insert(ask);
+                    order = Some(Order::Sync { ask });
+                }
+            }
+            22 => {
+                let addresses = vec!["/ip4/192.0.2.3/tcp/1".parse().unwrap()];
+                order = pick(&self.punched).map(|stream| Order::Connect { stream, addresses });
             }
             // Bytes that no machine of ours would send.
             _ if a == 9 => self.rx.extend_from_slice(data),

@@ -1,6 +1,6 @@
 //! What a host says.
 
-use crate::addresses::NatStatus;
+use crate::addresses::{NatStatus, PortMapping};
 use crate::identify::{Identity, Profile};
 use crate::link::{OpenFault, Order, Service};
 use crate::{ConnectionId, DialId, ListenerId, OpenId, StreamId};
@@ -237,6 +237,8 @@ pub enum Event {
     },
     /// What is known of our being behind a NAT changed.
     NatStatus(NatStatus),
+    /// What came of having a listener's port mapped at the router, as it was said.
+    PortMapping(PortMapping),
     /// Of the relay that we are: reservations, circuits, refusals. Of those the first is told at once; those that follow on the same
     /// connection within [`Config::refusals_interval`](crate::Config::refusals_interval) are told together, with their `count`.
     Relay(tidewire_relay::server::Event),

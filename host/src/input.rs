@@ -173,6 +173,9 @@ pub enum Input {
     /// circuits the goodbye goes out before the connections to their relays are closed, for at most
     /// [`goodbye`](crate::Relaying::goodbye).
     Shutdown,
+    /// What came of having a listener's port mapped at the router (PCP, NAT-PMP, UPnP). What is mapped is an external address
+    /// until it is lost. The application hears of it: [`Event::PortMapping`](crate::Event::PortMapping).
+    PortMapping(crate::addresses::PortMapping),
 }
 
 /// How a stream is opened.

@@ -9,7 +9,7 @@ use world::{Op, World};
 
 /// Anything, and more often what relays and circuits need to go on.
 fn what() -> impl Strategy<Value = u8> {
-    prop_oneof![any::<u8>(), prop::sample::select(vec![4, 5, 7, 9, 16, 17, 17, 18, 18, 19, 20])]
+    prop_oneof![any::<u8>(), prop::sample::select(vec![4, 5, 7, 9, 16, 17, 17, 18, 18, 19, 20, 21, 21, 21])]
 }
 
 proptest! {

@@ -8,115 +8,25 @@
 
 #[path = "support/nodes.rs"]
 mod nodes;
+#[path = "support/recorded.rs"]
+mod recorded;
 
 use nodes::{ECHO, Nodes, address, keypair, seed};
 use proptest::prelude::*;
+use recorded::{PAYLOAD, conversation, punched, relayed, seconds, short, troubles};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidewire_connmgr::dial::{DialFault, DialOptions, GateRule};
-use tidewire_core::{EventMachine, Multiaddr, Role, Seed, Time, UnixTime};
+use tidewire_connmgr::dial::{DialFault, DialOptions};
+use tidewire_core::{EventMachine, Role, Seed, Time, UnixTime};
+use tidewire_dcutr::exchange::Heard;
 use tidewire_host::link::{Fault, Report};
 use tidewire_host::record::{Ending, RecordConfig, Replay, ReplayError, Step, Stop, Verdict, What};
 use tidewire_host::{
-    Action, By, Command, Config, ConnectionId, DialId, Direction, Host, Input, ListenerId, OpenId, OpenOptions,
-    RequestId, StreamId,
+    Action, AskNumber, By, Command, Config, ConnectionId, DialId, Direction, Host, Input, ListenerId, OpenId,
+    OpenOptions, PunchCommand, RequestId, StreamId,
 };
 use tidewire_multistream::Protocols;
-use tidewire_relay::Limit;
-use tidewire_relay::server::{Offer, ServerConfig};
 use tidewire_upgrade::muxer::MuxerKind;
-
-const PAYLOAD: &[u8] = b"we attack at dawn, and nobody but you may know it";
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// A good day: a dial, identify, a stream there and back, pings, an incoming connection, an orderly end.
-fn conversation() -> Nodes {
-    let mut nodes = Nodes::new(3, &RecordConfig::default(), |_| {});
-    nodes.know(0, 1);
-    nodes.open(0, 1, 1, &[ECHO.as_str()]);
-    nodes.pass(seconds(1));
-    let (connection, _, stream) = *nodes.opened(0).first().expect("opened");
-    nodes.write(0, connection, stream, PAYLOAD);
-    nodes.pass(seconds(1));
-    assert_eq!(nodes.echoed, PAYLOAD);
-    nodes.connect(2, 1, 0, &[address(0)]);
-    nodes.pass(seconds(40));
-    let now = nodes.now;
-    let peer = nodes.peer(1);
-    nodes.solos[0].command(now, Command::Protect { peer, reason: "a friend".into() }).unwrap();
-    nodes.solos[0].shutdown(now);
-    nodes.pass(seconds(2));
-    nodes
-}
-
-/// A bad one: nobody listens, a protocol that nobody speaks, misuse, denied peers, connections that break.
-fn troubles() -> Nodes {
-    let mut nodes = Nodes::new(3, &RecordConfig::default(), |_| {});
-    nodes.connect(0, 1, 1, &["/ip4/11.0.9.9/tcp/1".parse().unwrap(), address(2)]);
-    nodes.pass(seconds(3));
-    nodes.connect(0, 2, 1, &[address(1)]);
-    nodes.pass(seconds(8));
-    nodes.open(0, 1, 1, &["/none/1", "/none/2"]);
-    nodes.pass(seconds(1));
-    let now = nodes.now;
-    assert!(nodes.solos[0].tell_host(now, Input::CancelOpen { open: OpenId(77) }).is_err());
-    let peer = nodes.peer(1);
-    nodes.solos[0].command(now, Command::KeepAlive { peer, on: true }).unwrap();
-    nodes.cut(1);
-    nodes.pass(seconds(30));
-    let rule = GateRule::Peer(nodes.peer(2));
-    nodes.solos[0].command(nodes.now, Command::Deny { rule, why: "a bad day".into() }).unwrap();
-    nodes.connect(2, 1, 0, &[address(0)]);
-    nodes.pass(seconds(60));
-    nodes
-}
-
-/// What one of three nodes records of a relay's day: the first one relays, the second one holds a reservation with it, and is reached
-/// through it by the third one.
-fn relayed(recorded: usize) -> Nodes {
-    let mut nodes = Nodes::recording(3, recorded, &RecordConfig::default(), |node, config| {
-        if node == 0 {
-            let mut server = ServerConfig::default();
-            (server.offer, server.reservation_ttl) = (Offer::Always, seconds(120));
-            server.limit = Limit { duration: Some(seconds(60)), data: Some(64 * 1024) };
-            config.host.relay.server = Some(server);
-        }
-    });
-    nodes.pass(seconds(2));
-    let relay: Multiaddr = format!("{}/p2p/{}/p2p-circuit", address(0), nodes.peer(0)).parse().unwrap();
-    nodes.solos[1].listen(nodes.now, ListenerId(9), &relay).unwrap();
-    nodes.pass(seconds(2));
-    let through = relay.with_peer_id(nodes.peer(1)).unwrap();
-    nodes.connect(2, 1, 1, &[through]);
-    nodes.pass(seconds(2));
-    let (peer, protocols) = (nodes.peer(1), Protocols::from(ECHO));
-    let mut options = OpenOptions::default();
-    options.limited = true;
-    nodes.solos[2].open(nodes.now, OpenId(1), peer, &protocols, options).unwrap();
-    nodes.pass(seconds(1));
-    let (connection, _, stream) = *nodes.opened(2).first().expect("opened");
-    nodes.write(2, connection, stream, PAYLOAD);
-    nodes.pass(seconds(1));
-    assert_eq!(nodes.echoed, PAYLOAD);
-    // The circuit's time is over, the reservation is renewed; then everybody leaves, the relay first.
-    nodes.pass(seconds(180));
-    for node in 0..3 {
-        nodes.solos[node].shutdown(nodes.now);
-        nodes.pass(seconds(2));
-    }
-    nodes
-}
-
-/// As little as there can be of a connection.
-fn short() -> Vec<u8> {
-    let mut nodes = Nodes::new(2, &RecordConfig::default(), |_| {});
-    nodes.connect(0, 1, 1, &[address(1)]);
-    nodes.pass(Duration::from_millis(200));
-    nodes.finish()
-}
 
 fn replayed(file: &[u8]) -> (Vec<Step>, Ending) {
     let mut replay = Replay::new(file).unwrap();
@@ -135,12 +45,15 @@ fn renew() {
     }
     std::fs::create_dir_all(folder()).unwrap();
     let relayed = |recorded| relayed(recorded).finish();
+    let punched = |recorded| punched(recorded).finish();
     for (name, made) in [
         ("conversation", conversation().finish()),
         ("troubles", troubles().killed()),
         ("relay", relayed(0)),
         ("reserved", relayed(1)),
         ("through-relay", relayed(2)),
+        ("punched", punched(1)),
+        ("punches", punched(2)),
     ] {
         std::fs::write(folder().join(name).with_extension("tidewire"), made).unwrap();
     }
@@ -179,7 +92,7 @@ fn each_recording_in_the_folder_replays_identically() {
         assert!(!steps.is_empty(), "{}", path.display());
         assert!(matches!(ending, Ending::Finished | Ending::Cut { .. }), "{}: {ending}", path.display());
     }
-    assert!(count >= 5, "{count} recordings");
+    assert!(count >= 7, "{count} recordings");
 }
 
 #[test]
@@ -197,6 +110,21 @@ fn a_relays_day_is_in_the_recordings_of_all_three() {
         (2, ["Answered", "Connected", "CircuitEnded", "Dialed"]),
     ] {
         let file = relayed(recorded).finish();
+        assert!(replayed(&file).0.iter().all(Step::identical), "node {recorded}");
+        let told = told(&file);
+        for word in what {
+            assert!(told.contains(word), "node {recorded}: {word} is not in what it was told");
+        }
+    }
+}
+
+#[test]
+fn a_hole_punch_is_in_the_recordings_of_both_sides() {
+    for (recorded, what) in [
+        (1, ["Punch(Started", "side: B", "Connect { addresses", "ListenFirst", "Upgraded"]),
+        (2, ["Punch(Started", "side: A", "Sync { rtt", "plan: Initiate", "Upgraded"]),
+    ] {
+        let file = punched(recorded).finish();
         assert!(replayed(&file).0.iter().all(Step::identical), "node {recorded}");
         let told = told(&file);
         for word in what {
@@ -438,7 +366,7 @@ fn input(what: u8, a: u8, b: u8) -> Option<Input> {
     let at = address(usize::from(b % 7));
     let local = address(0);
     let report = |report| Input::Report { connection, report };
-    Some(match what % 24 {
+    Some(match what % 27 {
         0 => Input::Listen { listener, address: at },
         1 => Input::Listening { listener, address: at },
         2 => Input::NotListening { listener, address: at },
@@ -467,6 +395,14 @@ fn input(what: u8, a: u8, b: u8) -> Option<Input> {
         20 => Input::CancelOpen { open },
         21 => Input::Manage(Command::KeepAlive { peer, on: a.is_multiple_of(2) }),
         22 => Input::Manage(Command::Disconnect { peer, why: "enough".into() }),
+        23 => Input::Punch(PunchCommand::Punch { peer }),
+        24 | 25 => {
+            let (ask, addresses, rtt) =
+                (a.is_multiple_of(2).then_some(AskNumber(0)), vec![at], Duration::from_millis(5));
+            let connect = Heard::Connect { addresses, skipped: 0, dropped: 1, rtt: ask.map(|_| rtt) };
+            let heard = if b.is_multiple_of(3) { Heard::Sync { rtt } } else { connect };
+            report(Report::Heard { ask, stream, heard: Ok(heard) })
+        }
         _ => return None,
     })
 }

@@ -66,6 +66,11 @@ struct Inner {
     /// Gone with whoever subscribed.
     subscriptions: Vec<Weak<Queue<Event>>>,
     waiting: Vec<Waker>,
+    /// Follows the listeners, and whether the node ends.
+    #[cfg(feature = "portmap")]
+    watcher: Option<Waker>,
+    #[cfg(feature = "portmap")]
+    stopping: bool,
     over: bool,
 }
 
@@ -83,6 +88,10 @@ impl Audience {
     /// Something happened.
     pub(crate) fn event(&self, event: &Event) {
         let mut inner = lock(&self.0);
+        #[cfg(feature = "portmap")]
+        if matches!(event, Event::Listening { .. } | Event::NotListening { .. }) {
+            inner.wake_watcher();
+        }
         if !inner.over {
             inner.subscriptions.retain(|queue| {
                 queue.upgrade().is_some_and(|queue| {
@@ -91,6 +100,26 @@ impl Audience {
                 })
             });
         }
+    }
+
+    /// Woken from now on when a listener's addresses change, and when the node is to end.
+    #[cfg(feature = "portmap")]
+    pub(crate) fn watch(&self, waker: Waker) {
+        lock(&self.0).watcher = Some(waker);
+    }
+
+    /// The node is to end.
+    #[cfg(feature = "portmap")]
+    pub(crate) fn stop(&self) {
+        let mut inner = lock(&self.0);
+        inner.stopping = true;
+        inner.wake_watcher();
+    }
+
+    /// Whether the node is to end.
+    #[cfg(feature = "portmap")]
+    pub(crate) fn is_stopping(&self) -> bool {
+        lock(&self.0).stopping
     }
 
     /// The streams of a route go there from now on.
@@ -144,5 +173,14 @@ impl Audience {
         subscriptions.iter().filter_map(Weak::upgrade).for_each(|queue| queue.end());
         handlers.into_values().for_each(|queue| queue.end());
         waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(feature = "portmap")]
+impl Inner {
+    fn wake_watcher(&self) {
+        if let Some(watcher) = &self.watcher {
+            watcher.wake_by_ref();
+        }
     }
 }

@@ -175,6 +175,8 @@ impl Hub {
             // Said again, it changes nothing.
             let _ = hub.handle(inner, Input::Shutdown);
             (hub.jobs)(Job::Stop);
+            #[cfg(feature = "portmap")]
+            hub.audience.stop();
         });
     }
 }

@@ -31,6 +31,10 @@ pub struct NodeConfig {
     pub max_events: usize,
     /// How often the machine's interfaces are looked at. Default 10 s.
     pub interfaces: Duration,
+    /// Have the router lead the ports of TCP listeners to us (PCP, NAT-PMP; with the feature `upnp` also UPnP). What comes of it is told
+    /// by [`Event::PortMapping`](tidewire_host::Event::PortMapping). Default: no.
+    #[cfg(feature = "portmap")]
+    pub port_mapping: Option<crate::portmap::PortMapConfig>,
     /// Record what the host is told. Whoever wants it takes the bytes from the recorder, again and again. Default: no.
     #[cfg(feature = "record")]
     pub record: Option<tidewire_host::record::RecordConfig>,
@@ -48,6 +52,8 @@ impl Default for NodeConfig {
             max_incoming: 256,
             max_events: 1024,
             interfaces: Duration::from_secs(10),
+            #[cfg(feature = "portmap")]
+            port_mapping: None,
             #[cfg(feature = "record")]
             record: None,
         }
@@ -64,6 +70,10 @@ pub enum NodeError {
     /// The operating system has no entropy to give.
     #[error("no entropy: {0}")]
     Entropy(#[from] io::Error),
+    /// There is no thread for port mapping.
+    #[cfg(feature = "portmap")]
+    #[error("no thread for port mapping: {0}")]
+    PortMapping(io::Error),
 }
 
 /// Why a request has no answer.

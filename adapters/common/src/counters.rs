@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidewire_connmgr::{self as connmgr, CloseReason, Direction, RefuseReason, StreamRefusal};
+use tidewire_dcutr::coordinator::Event as Punch;
 use tidewire_host::link::Order;
 use tidewire_host::{Action, Event, Host};
 use tidewire_relay::server;
@@ -38,6 +39,12 @@ pub struct Counters {
     /// Requests that we refused as a relay, by the status that was told. Those that the host tells of together count for the status of
     /// the last.
     pub relay_refused: BTreeMap<&'static str, u64>,
+    /// Attempts to make a direct connection of a relayed one.
+    pub punches: u64,
+    /// Of them, those that ended with a direct connection.
+    pub punches_upgraded: u64,
+    /// Of them, those that ended without one.
+    pub punches_failed: u64,
     /// Addresses that were dialed.
     pub dials: u64,
     /// Wishes to be connected that failed.
@@ -76,6 +83,9 @@ impl Counters {
                 add(&mut self.streams_refused, stream_refusal(reason));
             }
             Action::Event(Event::Identified { .. }) => self.identified += 1,
+            Action::Event(Event::Punch(Punch::Started { .. })) => self.punches += 1,
+            Action::Event(Event::Punch(Punch::Report(report))) if report.is_upgraded() => self.punches_upgraded += 1,
+            Action::Event(Event::Punch(Punch::Report(_))) => self.punches_failed += 1,
             Action::Event(Event::Relay(server::Event::Refused { asked, why, count, .. })) => {
                 add_so_many(&mut self.relay_refused, why.status(*asked).name().unwrap_or("other"), *count);
             }

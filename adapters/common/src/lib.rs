@@ -6,6 +6,8 @@
 //! writes another driver. It knows no runtime: a [`Target`] says what to ask a resolver, and the driver asks it in its own way;
 //! what an application asks of its [`Node`] are futures that any executor can poll, and that [`wait`] blocks on.
 //!
+//! Ports are mapped at the router by a thread of their own ([`NodeConfig::port_mapping`], [`PortMapper`]), whatever the driver runs on.
+//!
 //! A driver has a main task, which takes [`Job`]s and makes [`Rounds`]; something that accepts for each listener, and tells
 //! [`Hub::accepted`]; something for each dial, which tells [`Hub::dialed`]; and something for each connection, which moves bytes
 //! between a socket and a [`Line`], and holds [`Alive`].
@@ -46,6 +48,8 @@ mod log;
 mod mailbox;
 mod node;
 mod park;
+#[cfg(feature = "portmap")]
+mod portmap;
 mod pump;
 mod queue;
 mod rounds;
@@ -71,6 +75,10 @@ pub use listeners::Listeners;
 pub use log::listener_waits;
 pub use node::{Events, Handle, Incoming, Listener, Node, Notice, Works};
 pub use park::{Parker, Turns, block, block_on, wait};
+#[cfg(feature = "upnp")]
+pub use portmap::UpnpConfig;
+#[cfg(feature = "portmap")]
+pub use portmap::{MapperConfig, PortMapConfig, PortMapper};
 pub use rounds::{Rest, Rounds};
 pub use sockets::{ConnectedSocket, LocalPort, Race, STAGGER, connect, connected, listen, poke};
 pub use stream::{Stream, gather};

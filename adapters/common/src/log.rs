@@ -37,6 +37,14 @@ pub(crate) fn host_hook_panicked(event: &Event) {
     tracing::error!(?event, "a hook of the application panicked: the node goes on");
 }
 
+/// A router leads an address to us that the host does not take.
+#[cfg(feature = "portmap")]
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn not_mapped(misuse: &tidewire_host::Misuse) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%misuse, "port mapping: an address is not announced");
+}
+
 /// What the host does.
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn action(_: &Action) {}
@@ -45,6 +53,7 @@ pub(crate) fn action(_: &Action) {}
 #[cfg(feature = "tracing")]
 pub(crate) fn action(action: &Action) {
     use tidewire_connmgr::Event as Manager;
+    use tidewire_dcutr::coordinator::Event as Punch;
     use tracing::{debug, info, trace, warn};
     match action {
         Action::Refuse { connection, reason } => debug!(%connection, %reason, "connection refused"),
@@ -83,6 +92,15 @@ pub(crate) fn action(action: &Action) {
                 debug!(%connection, %peer, %protocol, %reason, count, "streams refused");
             }
             Event::OpenFailed { open, peer, why } => debug!(%open, %peer, reason = %why, "stream not opened"),
+            Event::Punch(Punch::Started { peer, side }) => debug!(%peer, %side, "hole punch begins"),
+            Event::Punch(Punch::Stage { peer, stage }) => trace!(%peer, %stage, "hole punch"),
+            Event::Punch(Punch::Dialing { peer, dial, address, .. }) => {
+                trace!(%peer, %dial, %address, "hole punch dials");
+            }
+            Event::Punch(Punch::Outcome { peer, dial, outcome }) => trace!(%peer, %dial, %outcome, "hole punch dialed"),
+            Event::Punch(Punch::Report(report)) => {
+                info!(peer = %report.peer, side = %report.side, upgraded = report.is_upgraded(), "hole punch: {report}");
+            }
             Event::Announced { addresses } => info!(?addresses, "announced addresses changed"),
             _ => {}
         },

@@ -24,8 +24,9 @@ use std::time::Duration;
 use tidewire_connmgr::Explanation;
 use tidewire_connmgr::dial::DialOptions;
 use tidewire_core::{Keypair, Multiaddr, PeerId, Seed};
+use tidewire_dcutr::coordinator::View;
 use tidewire_host::addresses::Decision;
-use tidewire_host::{Command, Event, Host, Input, ListenerId, Misuse, OpenFailure, OpenOptions};
+use tidewire_host::{Command, Event, Host, Input, ListenerId, Misuse, OpenFailure, OpenOptions, PunchCommand};
 use tidewire_multistream::{Matcher, Protocol, Protocols, RouteError, RouteId};
 use tidewire_upgrade::connection::Selection;
 
@@ -90,6 +91,29 @@ impl Handle {
     /// It makes no sense; the error says why.
     pub fn tell(&self, input: Input) -> Result<(), Misuse> {
         self.hub.tell(input)
+    }
+
+    /// Wants a direct connection to a peer that is connected through a relay, now, whatever failed before. Nobody has to: holes
+    /// are punched when a circuit comes to us, and when the peer that we reached through a relay begins. What is tried is told by
+    /// [`Event::Punch`], as it happens, and at the end with a report.
+    ///
+    /// # Errors
+    /// This node punches no holes, or there is no relayed connection to the peer.
+    pub fn punch(&self, peer: PeerId) -> Result<(), Misuse> {
+        self.tell(Input::Punch(PunchCommand::Punch { peer }))
+    }
+
+    /// Gives up the attempt at a direct connection to this peer, if there is one. The report says so.
+    ///
+    /// # Errors
+    /// This node punches no holes.
+    pub fn cancel_punch(&self, peer: PeerId) -> Result<(), Misuse> {
+        self.tell(Input::Punch(PunchCommand::Cancel { peer }))
+    }
+
+    /// What is done about a direct connection to this peer; `None` if nothing is.
+    pub fn explain_punch(&self, peer: &PeerId) -> Option<View> {
+        self.host(|host| host.explain_punch(peer))
     }
 
     /// Where we listen, with our peer id.
@@ -163,11 +187,18 @@ impl Node {
         jobs: impl Fn(Job) + Send + Sync + 'static,
     ) -> Result<(Node, Works), NodeError> {
         let NodeConfig { close_timeout, interfaces, request_timeout, max_incoming, max_events, .. } = config;
+        #[cfg(feature = "portmap")]
+        let port_mapping = config.port_mapping.clone();
         let max_dials = usize::try_from(config.host.manager.limits.pending_outbound).unwrap_or(usize::MAX);
         let hub = Arc::new(Hub::new(config.into_hub(), keypair, seed, observer, Box::new(jobs))?);
         hub.own();
         crate::log::start(hub.peer());
         let alive = Alive::new(hub.clone());
+        #[cfg(feature = "portmap")]
+        if let Some(config) = port_mapping {
+            crate::portmap::start(&hub, &alive, &seed.derive("port mapping", 0), config)
+                .map_err(NodeError::PortMapping)?;
+        }
         let works = Works { hub: hub.clone(), alive, close_timeout, max_dials, interfaces };
         Ok((Node(Arc::new(Handle { hub, request_timeout, max_incoming, max_events })), works))
     }

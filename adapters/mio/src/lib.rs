@@ -52,6 +52,25 @@
 //! ([`Solo::leave`], [`Solo::leave_all`]). The example `game` does so. [`Solo::close`] closes one: at once, or when its streams are
 //! over.
 //!
+//! # Port mapping
+//! [`PortMapper`] has the router lead ports to us, in a thread of its own: say where the host listens, and tell the host what it says.
+//! ```no_run
+//! use tidewire_mio::{Driver, Input, PortMapConfig, PortMapper, random_seed};
+//!
+//! # fn example(driver: &mut Driver) -> Result<(), Box<dyn std::error::Error>> {
+//! let waker = driver.waker();
+//! let mut mapper = PortMapper::start(PortMapConfig::default(), &random_seed()?, move || drop(waker.wake()))?;
+//! // After each turn that told of listeners..
+//! mapper.follow(driver.solo().host().advertise_inputs().listening);
+//! // ..and after each turn.
+//! while let Some(word) = mapper.poll() {
+//!     let now = driver.now();
+//!     driver.solo_mut().tell_host(now, Input::PortMapping(word))?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # When something runs out
 //! A listener that can't accept because no descriptors are left tries again after [`ACCEPT_PAUSE`];
 //! [`Driver::exhausted`] counts it, and the log tells it. A dial fails with
@@ -65,6 +84,8 @@ mod net;
 pub use driver::{ACCEPT_PAUSE, CLOSE_TIMEOUT, Driver, MAX_ACCEPTS, MAX_READS, MAX_RX, READ_SIZE};
 pub use mio::Waker;
 pub use tidewire_adapter::random_seed;
+#[cfg(feature = "portmap")]
+pub use tidewire_adapter::{PortMapConfig, PortMapper};
 
 // What every program needs, so that it names one crate.
 pub use tidewire_connmgr::{Event as ManagerEvent, dial::DialOptions};

@@ -60,6 +60,12 @@
 //! (`ClientConfig`, 256 each). Where the system gives no thread, the circuit
 //! ends, and both sides are told. For a relay with many circuits take `tidewire-tokio`, where each is a task, or `tidewire-mio`.
 //!
+//! # Port mapping
+//! With [`NodeConfig::port_mapping`] set the router is asked to lead the ports of TCP listeners to us: by PCP or NAT-PMP, and with the
+//! feature `upnp` by UPnP where nobody speaks these. What comes of it is [`Event::PortMapping`]; mapped addresses are announced and
+//! used for hole punches. The shutdown gives them back, which takes [`PortMapConfig::give_back`] at most. On systems other than Linux
+//! and Android say [`PortMapConfig::gateway`], or have the router found by UPnP.
+//!
 //! # Ports
 //! Dials leave from the port on which the node listens, where that can be ([`Config::reuse_port`]): so that others see us at an
 //! address at which we can be reached. Listeners and dials therefore set `SO_REUSEADDR` and `SO_REUSEPORT` (Unix): a second
@@ -76,6 +82,8 @@ mod wire;
 pub use net::TxtResolver;
 pub use node::{Events, Inbound, Incoming, Listener, Node};
 pub use stream::Stream;
+#[cfg(feature = "portmap")]
+pub use tidewire_adapter::PortMapConfig;
 pub use tidewire_adapter::{
     ConnectError, Connected, Counters, Handle, ListenError, NodeConfig, NodeError, Notice, Observed, Observer,
     RequestError, random_seed,

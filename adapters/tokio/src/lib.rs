@@ -51,6 +51,12 @@
 //! at any time without losing data. Where a remote does not read, writes wait: at most the multiplexer's `max_tx` twice over
 //! is held for it.
 //!
+//! # Port mapping
+//! With [`NodeConfig::port_mapping`] set the router is asked to lead the ports of TCP listeners to us: by PCP or NAT-PMP, and with the
+//! feature `upnp` by UPnP where nobody speaks these. What comes of it is [`Event::PortMapping`]; mapped addresses are announced and
+//! used for hole punches. The shutdown gives them back, which takes [`PortMapConfig::give_back`] at most. On systems other than Linux
+//! and Android say [`PortMapConfig::gateway`], or have the router found by UPnP.
+//!
 //! # Ports
 //! Dials leave from the port on which the node listens, where that can be ([`Config::reuse_port`]): so that others see us at an
 //! address at which we can be reached. Listeners and dials therefore set `SO_REUSEADDR` and `SO_REUSEPORT` (Unix): a second
@@ -66,6 +72,8 @@ mod wire;
 
 pub use node::{Inbound, Incoming, Node};
 pub use stream::Stream;
+#[cfg(feature = "portmap")]
+pub use tidewire_adapter::PortMapConfig;
 pub use tidewire_adapter::{
     ConnectError, Connected, Counters, Events, Handle, ListenError, Listener, NodeConfig, NodeError, Notice, Observed,
     Observer, RequestError, random_seed,

@@ -145,6 +145,8 @@ pub(super) enum State {
     },
     Punching {
         until: Time,
+        /// The round trip over the relay.
+        rtt: Duration,
         /// A connection seems to be coming up, though our dials failed.
         excused: bool,
     },
@@ -417,6 +419,7 @@ impl Turn<'_> {
 
     pub(super) fn dial_failed(&mut self, id: DialId, why: DialFault) {
         let Some(dial) = self.take_dial(id) else { return };
+        let (now, timeout) = (self.shared.now, self.shared.config.punch_timeout);
         let other_won = why == DialFault::AddressNotAvailable;
         self.outcome(&dial, None, Outcome::Failed(why));
         let arriving = self.punch.window.as_ref().is_some_and(|window| window.arriving > 0);
@@ -425,13 +428,13 @@ impl Turn<'_> {
         let sending = attempt.datagrams.is_some();
         match (&mut attempt.state, attempt.side) {
             (State::Direct { .. }, side) if none_left => self.direct_failed(side),
-            (State::Punching { excused, .. }, side) => {
+            (State::Punching { until, rtt, excused }, _) => {
                 *excused |= other_won || arriving;
                 if none_left && !*excused && !sending {
-                    match side {
-                        Side::A => self.try_failed(Failure::NoAnswer),
-                        Side::B => self.next_try(Failure::NoAnswer),
-                    }
+                    // Their NAT refused our SYN; theirs may be on its way all the same, to our listener. Its handshake takes half as
+                    // long again as the refusal did, and they dialed within a round trip of us.
+                    let took = timeout.saturating_sub(dial.until.since(now));
+                    *until = (*until).min(now + took.saturating_add(*rtt));
                 }
             }
             _ => {}

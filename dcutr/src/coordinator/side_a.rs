@@ -16,7 +16,9 @@
 //! | AwaitSync | `SYNC` on the current stream | dial now -> Punching |
 //! | other | `SYNC` (late, or on an old stream) | ignore |
 //! | AwaitSync | reset, timeout, relay lost | Idle (the window stays) |
-//! | Punching | failed, timeout | abort -> Idle; `EADDRNOTAVAIL`: wait |
+//! | Punching | failed: their SYN may come yet | timer: as long as the failure took, and RTT |
+//! | Punching | timeout | abort -> Idle |
+//! | Punching | `EADDRNOTAVAIL`, or a socket of theirs comes | wait |
 //! | any | direct established | abort unconnected dials, reset the stream if AwaitSync -> Idle |
 //!
 //! What an adversary can have of us with all this: a bounded number of dials, to public addresses, so often
@@ -130,7 +132,7 @@ impl Turn<'_> {
         let plan = if again { Plan::ListenFirst { wait } } else { Plan::Initiate };
         let dials = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         let until = now + timeout;
-        self.enter(State::Punching { until, excused: false }, Stage::Punching { number, dials });
+        self.enter(State::Punching { until, rtt, excused: false }, Stage::Punching { number, dials });
         if let Some(record) = self.record() {
             record.synced(now, rtt, Side::A);
             record.dialing(now);

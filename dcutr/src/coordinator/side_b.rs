@@ -23,7 +23,9 @@
 //! | Armed, Punching | relay lost | carry on; no further tries |
 //! | Armed, Punching | `CONNECT` from R | reset it |
 //! | Punching | `EADDRNOTAVAIL`, or failed while an upgrade runs | stay until the timer |
-//! | Punching | another failure, timeout | next try, Failed after 3 |
+//! | Punching | another failure: their SYN may come yet | timer: as long as the failure took, and RTT |
+//! | Punching | a socket of theirs comes | stay until the dials' own timer |
+//! | Punching | timeout | next try, Failed after 3 |
 //! | any active | direct established | abort unconnected dials, reset the stream -> Settling |
 //! | Settling | proven (rule A), or the relay is gone and a direct one stands | Done |
 //! | Settling | all direct ones closed | next try |
@@ -169,7 +171,7 @@ impl Turn<'_> {
         let (holes, targets): (Vec<_>, Vec<_>) =
             targets.into_iter().partition(|target| Wire::of(&target.address) == Some(Wire::Quic));
         let (number, dials) = (self.number(), u32::try_from(targets.len()).unwrap_or(u32::MAX));
-        self.enter(State::Punching { until, excused: false }, Stage::Punching { number, dials });
+        self.enter(State::Punching { until, rtt, excused: false }, Stage::Punching { number, dials });
         let now = self.shared.now;
         if let Some(record) = self.record() {
             record.dialing(now);

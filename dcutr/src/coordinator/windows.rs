@@ -10,7 +10,7 @@
 
 use super::action::Action;
 use super::config::length;
-use super::peer::Turn;
+use super::peer::{State, Turn};
 use crate::Plan;
 use crate::candidate::Candidate;
 use alloc::collections::BTreeMap;
@@ -116,6 +116,15 @@ impl Turn<'_> {
     pub(super) fn arrives(&mut self, comes: bool) {
         if let Some(window) = &mut self.punch.window {
             window.arriving = if comes { window.arriving.saturating_add(1) } else { window.arriving.saturating_sub(1) };
+        }
+        if comes
+            && self.punch.dials.is_empty()
+            && let Some(attempt) = &mut self.punch.attempt
+            && let State::Punching { until, excused, .. } = &mut attempt.state
+            && !*excused
+        {
+            // Ours failed, and this is what was waited for: time for its upgrade.
+            (*until, *excused) = (self.shared.now + self.shared.config.punch_timeout, true);
         }
     }
 }

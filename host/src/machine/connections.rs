@@ -10,8 +10,7 @@
 use super::refusals::Refused;
 use super::{Host, Misuse};
 use crate::identify::IDENTIFY;
-use crate::ids::is_probe;
-use crate::ids::is_punch;
+use crate::ids::{is_probe, is_punch};
 use crate::link::{Fault, OpenFault, Order, Report};
 use crate::{Action, By, ConnectionId, DialId, Direction, Event, LocalEnd, StreamId};
 use smol_str::{SmolStr, ToSmolStr};
@@ -97,7 +96,7 @@ impl Host {
             return self.probe_dialed(dial, connection);
         }
         if is_punch(dial) {
-            if self.punch_dialed(dial, connection) {
+            if self.punch_dialed(dial, connection)? {
                 self.connections.insert(connection, Connection::new(self.now, Some(dial), local, remote));
             } else {
                 self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
@@ -127,8 +126,7 @@ impl Host {
             return self.probe_failed(dial);
         }
         if is_punch(dial) {
-            self.punch_failed(dial, &fault);
-            return Ok(());
+            return self.punch_failed(dial, &fault);
         }
         if self.dialed.contains_key(&dial) || dial.0 >= self.next_dial {
             return Err(Misuse::UnknownDial(dial));

@@ -169,6 +169,7 @@ impl EventMachine for Host {
         #[cfg(feature = "record")]
         self.record_timeout(now);
         self.now = now;
+        self.punching_uses();
         self.manager.on_timeout(now);
         self.openings_timeout();
         self.refusals_timeout();
@@ -228,7 +229,11 @@ impl fmt::Debug for Host {
 impl Host {
     fn dispatch(&mut self, input: Input) -> Result<(), Misuse> {
         match input {
-            Input::Listening { listener, address } => self.listening(listener, address),
+            Input::Listening { listener, address } => {
+                self.listening(listener, address)?;
+                self.refresh_own();
+                Ok(())
+            }
             Input::NotListening { listener, address } => self.not_listening(listener, address),
             Input::ListenerClosed { listener, why } => self.listener_closed(listener, why),
             Input::NetworkChanged => {
@@ -258,11 +263,16 @@ impl Host {
                 self.reach.set_protocols(self.now, names);
                 Ok(())
             }
-            Input::AddExternal { address } => self.add_external(&address),
+            Input::AddExternal { address } => {
+                self.add_external(&address)?;
+                self.refresh_own();
+                Ok(())
+            }
             Input::RemoveExternal { address } => {
                 self.remove_external(&address);
                 Ok(())
             }
+            Input::PortMapping(mapping) => self.port_mapping(mapping),
             Input::NatStatus(status) => {
                 self.set_nat_status(status);
                 Ok(())

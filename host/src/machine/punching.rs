@@ -13,13 +13,13 @@ use crate::ids::{PUNCHES, is_punch};
 use crate::link::{AskFault, OpenFault, Order};
 use crate::{Action, AskNumber, Config, ConnectionId, DialId, Direction, Event, LocalEnd, StreamId};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
-use tidewire_connmgr::RefuseReason;
 use tidewire_connmgr::dial::DialFault;
+use tidewire_connmgr::{self as connmgr, RefuseReason};
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Role, Seed, Time};
 use tidewire_dcutr::coordinator::{self, Coordinator, View};
 use tidewire_dcutr::exchange::{Fault as PunchFault, Heard};
@@ -34,12 +34,19 @@ const MAX_SIGHTS: usize = 64;
 pub(super) struct Punching {
     /// `None`: punching is off.
     coordinator: Option<Box<Coordinator>>,
+    /// What it wants, and had no room to keep.
+    wanted: VecDeque<coordinator::Action>,
+    /// No dial of this number or above was asked for yet.
+    next_dial: u64,
     dials: BTreeMap<dcutr::DialId, Dial>,
     by_connection: BTreeMap<ConnectionId, dcutr::DialId>,
     /// Accepted inside a window, and not established yet.
     arriving: BTreeMap<ConnectionId, IpAddr>,
-    /// What the coordinator knows of.
-    known: BTreeMap<ConnectionId, PeerId>,
+    /// The relayed ones of the connections that the coordinator knows of, and the others.
+    circuits: BTreeMap<ConnectionId, PeerId>,
+    known: BTreeSet<ConnectionId>,
+    /// With whom an attempt is under way.
+    attempts: BTreeSet<PeerId>,
     /// The last of each connection, in the order in which they were said.
     sights: Vec<(ConnectionId, Sight)>,
     guesses: Vec<Guess>,
@@ -58,18 +65,37 @@ impl Punching {
         let coordinator = coordinator.map(|it| Box::new(Coordinator::new(it, local, &seed.derive("host punching", 0))));
         Punching {
             coordinator,
+            wanted: VecDeque::new(),
+            next_dial: 0,
             dials: BTreeMap::new(),
             by_connection: BTreeMap::new(),
             arriving: BTreeMap::new(),
-            known: BTreeMap::new(),
+            circuits: BTreeMap::new(),
+            known: BTreeSet::new(),
+            attempts: BTreeSet::new(),
             sights: Vec::new(),
             guesses: Vec::new(),
             own: Vec::new(),
         }
     }
 
+    fn poll(&mut self) -> Option<coordinator::Action> {
+        let wanted = self.wanted.pop_front();
+        if wanted.is_none() {
+            self.wanted = VecDeque::new();
+        }
+        wanted.or_else(|| self.coordinator.as_mut()?.poll())
+    }
+
     pub(super) fn deadline(&self) -> Time {
         self.coordinator.as_ref().map_or(Time::NEVER, |it| it.deadline())
+    }
+
+    /// How much is remembered of what is under way.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        let dials = self.dials.len() + self.by_connection.len() + self.arriving.len() + self.wanted.len();
+        dials + self.circuits.len() + self.known.len() + self.attempts.len() + self.sights.len()
     }
 
     pub(super) fn memory_used(&self) -> usize {
@@ -81,7 +107,10 @@ impl Punching {
             + self.dials.len() * size_of::<(dcutr::DialId, Dial)>()
             + self.by_connection.len() * size_of::<(ConnectionId, dcutr::DialId)>()
             + self.arriving.len() * size_of::<(ConnectionId, IpAddr)>()
-            + self.known.len() * size_of::<(ConnectionId, PeerId)>()
+            + self.circuits.len() * size_of::<(ConnectionId, PeerId)>()
+            + self.known.len() * size_of::<ConnectionId>()
+            + self.attempts.len() * size_of::<PeerId>()
+            + self.wanted.capacity() * size_of::<coordinator::Action>()
             + self.sights.capacity() * size_of::<(ConnectionId, Sight)>()
             + self.sights.iter().map(|(_, sight)| addresses(sight)).sum::<usize>()
             + self.guesses.capacity() * size_of::<Guess>()
@@ -174,10 +203,29 @@ impl Host {
         coordinator.handle(self.now, input).map_err(Misuse::Punch)
     }
 
-    fn tell_punching(&mut self, input: coordinator::Input<'_>) {
-        if let Some(coordinator) = &mut self.punching.coordinator {
-            // Each id is the coordinator's own, or was told before; what crossed on the way is of no matter.
-            let _ = coordinator.handle(self.now, input);
+    /// Each id is the coordinator's own, or was told before; what crossed on the way is of no matter. Whether it did not.
+    fn tell_punching(&mut self, input: coordinator::Input<'_>) -> bool {
+        let Punching { coordinator: Some(coordinator), wanted, .. } = &mut self.punching else { return false };
+        match coordinator.handle(self.now, input.clone()) {
+            // Much happens at once: a network is lost, with all that is connected over it.
+            Err(coordinator::Misuse::Unpolled(_)) => {
+                wanted.extend(core::iter::from_fn(|| coordinator.poll()));
+                coordinator.handle(self.now, input).is_ok()
+            }
+            done => done.is_ok(),
+        }
+    }
+
+    /// Circuits are in use as long as an attempt goes on that needs them. To be said before idleness is looked for.
+    pub(super) fn punching_uses(&mut self) {
+        if self.config.manager.keep_alive.idle.is_none() || self.punching.attempts.is_empty() {
+            return;
+        }
+        let Punching { circuits, attempts, .. } = &self.punching;
+        let used = circuits.iter().filter(|(_, peer)| attempts.contains(peer));
+        let used: Vec<ConnectionId> = used.map(|(connection, _)| *connection).collect();
+        for connection in used {
+            self.manage(connmgr::Input::Used { connection });
         }
     }
 
@@ -194,6 +242,7 @@ impl Host {
 
     pub(super) fn punching_network_changed(&mut self) {
         self.punching.sights.clear();
+        self.refresh_own();
         self.tell_punching(coordinator::Input::NetworkChanged);
     }
 
@@ -212,22 +261,25 @@ impl Host {
         let inbound = entry.direction == Direction::Inbound;
         let role = entry.upgraded.as_ref().map_or(Role::Initiator, |upgraded| upgraded.role);
         let (relayed, connection_name) = (remote.is_relayed(), named(connection));
-        self.punching.known.insert(connection, peer);
-        self.punching.arriving.remove(&connection);
-        match self.punching.by_connection.remove(&connection) {
-            Some(dial) => {
-                self.punching.dials.remove(&dial);
-                let (connection, local, remote) = (connection_name, &local, &remote);
-                self.tell_punching(coordinator::Input::Dialed { dial, connection, local, remote, role });
-            }
-            None => {
-                if relayed {
-                    self.refresh_own();
-                }
-                let (connection, remote) = (connection_name, &remote);
-                self.tell_punching(coordinator::Input::Connected { connection, peer, relayed, inbound, remote });
+        let punching = &mut self.punching;
+        let _ = if relayed {
+            punching.circuits.insert(connection, peer).is_none()
+        } else {
+            punching.known.insert(connection)
+        };
+        punching.arriving.remove(&connection);
+        let dial = punching.by_connection.remove(&connection);
+        if relayed {
+            self.refresh_own();
+        }
+        let (connection, local, remote) = (connection_name, &local, &remote);
+        if let Some(dial) = dial {
+            self.punching.dials.remove(&dial);
+            if self.tell_punching(coordinator::Input::Dialed { dial, connection, local, remote, role }) {
+                return;
             }
         }
+        self.tell_punching(coordinator::Input::Connected { connection, peer, relayed, inbound, remote });
     }
 
     /// A connection is gone, whether or not it was let in.
@@ -241,7 +293,8 @@ impl Host {
             let why = dcutr::DialFault::upgrade(why);
             self.tell_punching(coordinator::Input::DialFailed { dial, why });
         }
-        if self.punching.known.remove(&connection).is_some() {
+        let punching = &mut self.punching;
+        if punching.known.remove(&connection) || punching.circuits.remove(&connection).is_some() {
             self.tell_punching(coordinator::Input::Disconnected { connection: named(connection) });
         }
     }
@@ -274,9 +327,11 @@ impl Host {
         self.tell_punching(coordinator::Input::Rtt { connection: named(connection), rtt });
     }
 
-    /// The manager proved that both ends have this one, and drains another.
+    /// The manager proved that both ends have this one, and drains another. Of two circuits it drains one, too.
     pub(super) fn punching_proven(&mut self, onto: ConnectionId) {
-        self.tell_punching(coordinator::Input::Proven { connection: named(onto) });
+        if self.punching.known.contains(&onto) {
+            self.tell_punching(coordinator::Input::Proven { connection: named(onto) });
+        }
     }
 
     /// A connection came from this address, and was let in.
@@ -289,24 +344,29 @@ impl Host {
     }
 
     /// A punch's transport is connected. False: it was aborted meanwhile.
-    pub(super) fn punch_dialed(&mut self, dial: DialId, connection: ConnectionId) -> bool {
-        let dial = punch_of(dial);
-        let Some(entry) = self.punching.dials.get_mut(&dial).filter(|entry| entry.connection.is_none()) else {
-            return false;
-        };
+    pub(super) fn punch_dialed(&mut self, number: DialId, connection: ConnectionId) -> Result<bool, Misuse> {
+        let dial = self.dialing(number)?;
+        let Some(entry) = self.punching.dials.get_mut(&dial) else { return Ok(false) };
         entry.connection = Some(connection);
         self.punching.by_connection.insert(connection, dial);
         self.tell_punching(coordinator::Input::Upgrading { dial });
-        true
+        Ok(true)
     }
 
     /// A punch's transport could not be connected. If it was aborted meanwhile, that is of no matter.
-    pub(super) fn punch_failed(&mut self, dial: DialId, fault: &DialFault) {
-        let dial = punch_of(dial);
-        if self.punching.dials.get(&dial).is_some_and(|entry| entry.connection.is_none()) {
-            self.punching.dials.remove(&dial);
+    pub(super) fn punch_failed(&mut self, number: DialId, fault: &DialFault) -> Result<(), Misuse> {
+        let dial = self.dialing(number)?;
+        if self.punching.dials.remove(&dial).is_some() {
             self.tell_punching(coordinator::Input::DialFailed { dial, why: fault_of(fault) });
         }
+        Ok(())
+    }
+
+    /// A punch that was asked for, and isn't connected.
+    fn dialing(&self, number: DialId) -> Result<dcutr::DialId, Misuse> {
+        let dial = punch_of(number);
+        let connected = self.punching.dials.get(&dial).is_some_and(|entry| entry.connection.is_some());
+        if connected || dial.0 >= self.punching.next_dial { Err(Misuse::UnknownDial(number)) } else { Ok(dial) }
     }
 
     /// A remote's stream, or one of ours, was heard on.
@@ -317,7 +377,9 @@ impl Host {
         stream: StreamId,
         heard: Result<Heard, Box<PunchFault>>,
     ) {
-        self.refresh_own();
+        if heard.is_ok() {
+            self.refresh_own();
+        }
         let ours = ask.map(|ask| self.relaying.punch_of(ask));
         let stream = key(connection, stream);
         match (ours, heard) {
@@ -325,8 +387,12 @@ impl Host {
                 let skipped = skipped.saturating_add(dropped);
                 self.tell_punching(coordinator::Input::Asked { stream, addresses: &addresses, skipped });
             }
-            (None, Ok(Heard::Sync { rtt })) => self.tell_punching(coordinator::Input::Synced { stream, rtt }),
-            (None, Err(why)) => self.tell_punching(coordinator::Input::StreamGone { stream, why: *why }),
+            (None, Ok(Heard::Sync { rtt })) => {
+                self.tell_punching(coordinator::Input::Synced { stream, rtt });
+            }
+            (None, Err(why)) => {
+                self.tell_punching(coordinator::Input::StreamGone { stream, why: *why });
+            }
             (Some(Some(ask)), Ok(Heard::Connect { addresses, skipped, dropped, rtt })) => {
                 let (skipped, rtt) = (skipped.saturating_add(dropped), rtt.unwrap_or_default());
                 self.tell_punching(coordinator::Input::Connects { ask, addresses: &addresses, skipped, rtt });
@@ -339,9 +405,9 @@ impl Host {
         }
     }
 
-    /// A remote's stream is over.
+    /// A remote's stream is over, perhaps one of a punch. Those are on circuits.
     pub(super) fn punch_stream_closed(&mut self, connection: ConnectionId, stream: StreamId) {
-        if self.punching.known.contains_key(&connection) {
+        if self.punching.circuits.contains_key(&connection) {
             let stream = key(connection, stream);
             self.tell_punching(coordinator::Input::StreamGone { stream, why: PunchFault::Reset });
         }
@@ -357,8 +423,8 @@ impl Host {
     }
 
     /// Tells the coordinator our addresses, if they are others than before: so each try has the present ones.
-    fn refresh_own(&mut self) {
-        if self.punching.known.is_empty() || self.punching.coordinator.is_none() {
+    pub(super) fn refresh_own(&mut self) {
+        if self.punching.circuits.is_empty() || self.punching.coordinator.is_none() {
             return;
         }
         let sights: Vec<Sight> = self.punching.sights.iter().map(|(_, sight)| sight.clone()).collect();
@@ -378,39 +444,54 @@ impl Host {
     /// Carries out what the coordinator wants. Whether there was something.
     pub(super) fn drain_punching(&mut self) -> bool {
         let mut any = false;
-        while let Some(action) = self.punching.coordinator.as_mut().and_then(|it| it.poll()) {
+        while let Some(action) = self.punching.poll() {
             any = true;
             self.on_punching(action);
         }
         any
     }
 
+    /// If the connection is no more, the coordinator knows.
+    fn order_punching(&mut self, connection: ConnectionId, order: Order) {
+        if self.connections.contains_key(&connection) {
+            self.act(Action::Order { connection, order });
+        }
+    }
+
     fn on_punching(&mut self, action: coordinator::Action) {
         match action {
             coordinator::Action::Open { ask, connection, addresses } => {
                 let connection = connection_of(connection);
-                let ask = self.relaying.insert_punch(connection, ask);
-                self.act(Action::Order { connection, order: Order::Punch { ask, addresses } });
+                if self.connections.contains_key(&connection) {
+                    let ask = self.relaying.insert_punch(connection, ask);
+                    self.act(Action::Order { connection, order: Order::Punch { ask, addresses } });
+                }
             }
             coordinator::Action::Sync { ask } => {
                 if let Some((connection, ask)) = self.relaying.punch_over(ask) {
-                    self.act(Action::Order { connection, order: Order::Sync { ask } });
+                    self.order_punching(connection, Order::Sync { ask });
                 }
             }
             coordinator::Action::ResetAsk { ask } => {
                 if let Some((connection, ask)) = self.relaying.punch_over(ask) {
-                    self.act(Action::Order { connection, order: Order::Unask { ask } });
+                    self.order_punching(connection, Order::Unask { ask });
                 }
             }
             coordinator::Action::Answer { stream, addresses } => {
                 let (connection, stream) = (connection_of(stream.connection), StreamId(stream.stream));
-                self.act(Action::Order { connection, order: Order::Connect { stream, addresses } });
+                self.order_punching(connection, Order::Connect { stream, addresses });
             }
             coordinator::Action::ResetStream { stream, .. } => {
                 let (connection, stream) = (connection_of(stream.connection), StreamId(stream.stream));
-                self.act(Action::Order { connection, order: Order::Reset { stream } });
+                self.order_punching(connection, Order::Reset { stream });
             }
             coordinator::Action::Dial { dial, peer, address, local, plan, timeout } => {
+                self.punching.next_dial = self.punching.next_dial.max(dial.0.saturating_add(1));
+                if let Err(why) = self.manager.gate().permits(&peer, &address) {
+                    let why = dcutr::DialFault::other(&alloc::format!("it is denied: {why}"));
+                    self.tell_punching(coordinator::Input::DialFailed { dial, why });
+                    return;
+                }
                 let from = match local {
                     Local::Reuse(address) => Some(LocalEnd { address, exact: true }),
                     _ => None,
@@ -422,20 +503,29 @@ impl Host {
                 self.punching.dials.insert(dial, Dial { plan: plan_of(plan, self.now), wait, connection: None });
                 self.act(Action::Dial { dial: number_of(dial), peer, address, from, timeout });
             }
-            coordinator::Action::Abort { dial } => {
-                let Some(entry) = self.punching.dials.remove(&dial) else { return };
-                match entry.connection {
-                    None => self.act(Action::Abort { dial: number_of(dial) }),
-                    Some(connection) => {
-                        self.punching.by_connection.remove(&connection);
-                        self.forget(connection, "the hole punch is over");
-                        self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
-                    }
+            coordinator::Action::Abort { dial } => self.abort_punch(dial),
+            coordinator::Action::Event(event) => {
+                match &event {
+                    coordinator::Event::Started { peer, .. } => drop(self.punching.attempts.insert(*peer)),
+                    coordinator::Event::Report(report) => drop(self.punching.attempts.remove(&report.peer)),
+                    _ => {}
                 }
+                self.tell(Event::Punch(event));
             }
-            coordinator::Action::Event(event) => self.tell(Event::Punch(event)),
             // Windows are asked for when a socket comes; there is no QUIC yet, so no datagram is wanted.
             _ => {}
+        }
+    }
+
+    /// The coordinator wants a dial no more, whatever became of it.
+    fn abort_punch(&mut self, dial: dcutr::DialId) {
+        let Some(entry) = self.punching.dials.remove(&dial) else { return };
+        let Some(connection) = entry.connection else {
+            return self.act(Action::Abort { dial: number_of(dial) });
+        };
+        self.punching.by_connection.remove(&connection);
+        if self.forget(connection, "the hole punch is over").is_some() {
+            self.act(Action::Refuse { connection, reason: RefuseReason::DialOver });
         }
     }
 }

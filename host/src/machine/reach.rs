@@ -3,14 +3,14 @@
 //! ```text
 //!  Listening, NotListening -----> listeners ---.
 //!  identify: "I see you at X" --> Observed ----+--> AdvertiseInputs --> Profile, a while after the first change
-//!  AddExternal -----------------> Externals ---|
+//!  AddExternal, PortMapping ----> Externals ---|
 //!  Relayed, our reservations, NatStatus ---------'         at once when somebody asks who we are
 //! ```
 
 use super::{Host, Misuse};
 use crate::addresses::{
-    AdvertiseInputs, Change, Config, Decision, External, Externals, NatStatus, Observed, Reachability, Source,
-    advertised, explain,
+    AdvertiseInputs, Change, Config, Decision, External, Externals, NatStatus, Observed, PortMapping, Reachability,
+    Source, advertised, explain,
 };
 use crate::{Action, ConnectionId, Event, ListenerId};
 use alloc::collections::BTreeMap;
@@ -332,6 +332,20 @@ impl Host {
         if self.reach.externals.remove(address, Source::Manual) {
             self.reach.changed(self.now);
         }
+    }
+
+    /// What came of having a port mapped at the router.
+    pub(super) fn port_mapping(&mut self, mapping: PortMapping) -> Result<(), Misuse> {
+        let changed = match &mapping {
+            PortMapping::Mapped { external, .. } => self.reach.externals.add(external, Source::Mapped)?,
+            PortMapping::Lost { external, .. } => self.reach.externals.remove(external, Source::Mapped),
+            PortMapping::Failed { .. } => false,
+        };
+        if changed {
+            self.reach.changed(self.now);
+        }
+        self.tell(Event::PortMapping(mapping));
+        Ok(())
     }
 
     /// What came of having others dial an address.

@@ -3,12 +3,12 @@
 use super::digest::Outcome;
 use super::format::{Frame, MAGIC, Reader, VERSION, Writer};
 use super::{Ending, RecordConfig, Replay, Step, Verdict};
-use crate::addresses::NatStatus;
+use crate::addresses::{NatStatus, PortMapping};
 use crate::identify::{Identity, RecordRefused};
 use crate::link::{Fault, LinkConfig, OpenFault, Report};
 use crate::{
-    By, Command, Config, ConnectionId, DialId, Direction, Host, Input, ListenerId, OpenId, OpenOptions, RequestId,
-    StreamId,
+    AskNumber, By, Command, Config, ConnectionId, DialId, Direction, Host, Input, ListenerId, OpenId, OpenOptions,
+    PunchCommand, RequestId, StreamId,
 };
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -22,6 +22,7 @@ use tidewire_connmgr::dial::{DialFault, DialOptions, GateRule};
 use tidewire_connmgr::limits::{Limit, LimitExceeded};
 use tidewire_connmgr::worth::{Bump, Decay, DecayingTag, TagChange};
 use tidewire_core::{EventMachine, Keypair, Multiaddr, PeerId, PeerRecord, Role, Seed, Time, UnixTime};
+use tidewire_dcutr::exchange::{Fault as PunchFault, Heard};
 use tidewire_multistream::{Protocol, Protocols};
 use tidewire_upgrade::connection::Selection;
 use tidewire_upgrade::muxer::MuxerKind;
@@ -188,6 +189,11 @@ fn inputs() -> Vec<Input> {
         Input::NatStatus(NatStatus::Private),
         Input::Relayed(vec![there.clone()]),
         Input::Shutdown,
+        Input::Punch(PunchCommand::Punch { peer: peer(2) }),
+        Input::Punch(PunchCommand::Cancel { peer: peer(2) }),
+        Input::PortMapping(PortMapping::Mapped { listen: here.clone(), external: there.clone(), by: word("PCP") }),
+        Input::PortMapping(PortMapping::Lost { external: there.clone(), why: word("why") }),
+        Input::PortMapping(PortMapping::Failed { listen: here.clone(), why: word("why") }),
     ];
     let commands = vec![
         Command::Addresses { peer: peer(2), addresses: vec![here.clone()], ttl: Duration::from_secs(1) },
@@ -217,6 +223,18 @@ fn inputs() -> Vec<Input> {
         Report::StreamClosed { stream },
         Report::IdentifyFailed { why: word("silence") },
         Report::Pong { rtt: Duration::from_nanos(1) },
+        Report::Heard {
+            ask: Some(AskNumber(7)),
+            stream,
+            heard: Ok(Heard::Connect {
+                addresses: vec![there.clone()],
+                skipped: 1,
+                dropped: 2,
+                rtt: Some(Duration::from_millis(3)),
+            }),
+        },
+        Report::Heard { ask: None, stream, heard: Ok(Heard::Sync { rtt: Duration::MAX }) },
+        Report::Heard { ask: None, stream, heard: Err(Box::new(PunchFault::NotSpoken)) },
         Report::PingUnsupported,
         Report::Used,
         Report::Ended { by: By::Remote, fault: Fault::WrongPeer(peer(3)), why: word("wrong") },

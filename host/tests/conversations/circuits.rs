@@ -136,6 +136,8 @@ fn crowd_at(
 ) -> (HostId, Vec<HostId>, Vec<HostId>) {
     world.default_link(Link::new(millis(20)));
     let large = |config: &mut SoloConfig| {
+        // All have public addresses, and are to stay on their circuits.
+        config.host.punching = None;
         let manager = &mut config.host.manager;
         (manager.worth.low, manager.worth.high) = (8_000, 9_000);
         let limits = &mut manager.limits;

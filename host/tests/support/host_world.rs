@@ -20,6 +20,8 @@ use tidewire_relay::server::{CircuitEnd, Offer, ServerConfig};
 use tidewire_relay::{CircuitId, Limit, Reservation, Status};
 use tidewire_upgrade::muxer::MuxerKind;
 
+#[path = "host_world_punches.rs"]
+mod punches;
 #[path = "host_world_relays.rs"]
 mod relays;
 
@@ -48,6 +50,7 @@ struct Link {
     /// What the host asks, and on which stream.
     asks: BTreeMap<AskNumber, (StreamId, Ask)>,
     circuits: BTreeSet<StreamId>,
+    punches: punches::Punches,
     /// The stream that it is made of.
     over_stream: Option<(ConnectionId, StreamId)>,
     next: u64,
@@ -125,7 +128,7 @@ impl World {
         let n = usize::from(op.a) % self.peers.len();
         let peer = self.peers[n];
         let connection = self.links.keys().copied().nth(usize::from(op.a) % self.links.len().max(1));
-        match op.what % 21 {
+        match op.what % 22 {
             0 => self.incoming(if op.b.is_multiple_of(4) { relayed(n, self.peers[4]) } else { address(n) }),
             1 => {
                 let (request, addresses) = (RequestId(self.fresh()), vec![address(n)]);
@@ -181,6 +184,7 @@ impl World {
                 }
             },
             16 => self.say_of_relays(n, op.b),
+            21 => self.punch(connection, n, op.b),
             17 => {
                 self.ask(connection, op.b);
                 if op.a >= 64 {
@@ -251,6 +255,7 @@ impl World {
         assert!(self.host.autonat_v1_server().unwrap().explain(self.now).requests.is_empty());
         assert!(self.host.autonat_v2_server().unwrap().explain(self.now).requests.is_empty());
         assert_eq!(self.host.connections().count(), 0);
+        self.assert_no_punches();
         let limits = self.host.manager().counts().limits;
         assert_eq!((limits.streams_inbound, limits.streams_outbound), (0, 0));
         assert_eq!((limits.pending_inbound, limits.pending_outbound), (0, 0));
@@ -382,6 +387,7 @@ impl World {
         let Some(link) = connection.and_then(|it| self.links.get_mut(&it)) else { return };
         let mut answered = Vec::new();
         for order in core::mem::take(&mut link.inbox) {
+            let Some(order) = link.take_punch(order, how) else { continue };
             match order {
                 Order::Open { open, .. } if link.over || how.is_multiple_of(3) => {
                     link.outbox.push_back(Report::OpenFailed { open, why: OpenFault::Unsupported });
@@ -562,6 +568,7 @@ impl Link {
         }
         let wishes = self.reported.values().copied().flatten().collect::<Vec<_>>();
         self.reported.retain(|_, open| open.is_none());
+        self.end_punches();
         let asks = core::mem::take(&mut self.asks).into_keys();
         let answer = || Err(Box::new(AskFault::Open(OpenFault::ConnectionEnded)));
         self.outbox.extend(asks.map(|ask| Report::Answered { ask, stream: None, answer: answer() }));

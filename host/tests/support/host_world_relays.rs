@@ -21,6 +21,7 @@ impl World {
             self.answer(Some(connection), 1);
             self.exchange(Some(connection));
         }
+        self.acquaint_circuits();
     }
 
     /// A link and the host hear each other.

@@ -19,7 +19,11 @@
 //! | A stable, B not | if A filters by address at most, and B filters at all | B's SYN comes from another port: past A's filter it finds A's listener. A's SYN goes to a mapping of B that is for the third host: if B let it in, the two attempts would meet in one socket of B's and break each other |
 //! | neither | if one of them doesn't filter, and its mapping is not address-dependent | the SYN to the old mapping finds a listener, and its answer leaves the same way; address-dependent, it would leave by the mapping of the dial to the same address |
 //!
-//! The tests run every pair through the simulator, and find just this.
+//! Where they don't get through but one of them can simply be dialed, they may all the same if that one's SYN is so late that the
+//! other's connection is there by then: that is chance, and [`punchable`] doesn't count on it.
+//!
+//! The tests run every pair through the simulator, and find just this. Whole hosts that follow DCUtR find it too:
+//! `docs/punch-matrix.txt`, made by `tidewire-lab`.
 
 use super::config::{Filtering, Firewall, Mapping, Nat, Pooling, Ports, Unsolicited};
 use core::time::Duration;

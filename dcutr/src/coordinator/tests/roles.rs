@@ -55,6 +55,7 @@ fn a_window_outlives_its_attempt() {
     lab.tell(Input::Disconnected { connection: CIRCUIT });
     lab.wait(RTT / 2);
     lab.failed(0, DialFault::Refused);
+    lab.wait(RTT);
     assert_eq!(lab.reports().len(), 1);
     assert!(lab.machine.accepts(ip("11.0.0.3")).is_some());
     let actions = lab.wait(secs(30));

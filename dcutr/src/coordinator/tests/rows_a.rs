@@ -136,6 +136,7 @@ fn a_reset_a_timeout_and_a_lost_relay_leave_the_window_open() {
 fn a_remote_that_makes_no_further_try_is_waited_for_as_long_as_the_window_is_open() {
     let mut lab = Lab::punching_as_a();
     assert_eq!(lab.failed(0, DialFault::Refused), []);
+    lab.wait(RTT);
     lab.is_at("try 1 failed, waits for the peer to try again");
     assert_eq!(lab.wait(secs(30)), [Action::CloseWindow { peer: peer(THEM) }]);
     lab.failed_for(&Failure::NoFurtherTry);
@@ -181,6 +182,7 @@ fn the_third_try_that_fails_ends_the_report() {
         lab.synced(number);
         lab.failed(number - 1, DialFault::Refused);
     }
+    lab.wait(RTT);
     lab.failed_for(&Failure::NoAnswer);
     assert_eq!(lab.report().tries.len(), 3);
     assert_eq!(lab.asked(4)[0], answer(4), "who goes on trying begins another one");
@@ -229,10 +231,12 @@ fn losing_the_relay_while_punching_changes_nothing() {
     let mut lab = Lab::punching_as_a();
     lab.disconnect(CIRCUIT);
     assert_eq!(lab.failed(0, DialFault::Refused), []);
+    lab.wait(RTT);
     lab.failed_for(&Failure::RelayLost);
 
     let mut between = Lab::punching_as_a();
     between.failed(0, DialFault::Refused);
+    between.wait(RTT);
     between.disconnect(CIRCUIT);
     between.failed_for(&Failure::RelayLost);
 }

@@ -187,6 +187,7 @@ fn armed_and_punching_carry_on_without_the_relay_but_not_for_long() {
     assert_eq!(lab.disconnect(CIRCUIT), []);
     assert_eq!(lab.wait(RTT / 2), [dial(0, listen_first(6))]);
     assert_eq!(lab.failed(0, DialFault::TimedOut), []);
+    lab.wait(RTT);
     lab.failed_for(&Failure::RelayLost);
 
     let mut lab = Lab::punching();
@@ -240,18 +241,40 @@ fn a_failure_while_an_accepted_socket_is_upgraded_waits_for_it() {
     let mut lab = Lab::punching();
     lab.tell(Input::Arriving { ip });
     lab.tell(Input::ArrivalFailed { ip });
-    assert_eq!(lab.failed(0, DialFault::Refused), [open(1)], "it was over before");
+    assert_eq!(lab.failed(0, DialFault::Refused), []);
+    assert_eq!(lab.wait(RTT), [open(1)], "it was over before");
+}
+
+/// A NAT that answers at once refuses our SYN while theirs comes in: their handshake ends half a round trip of the path after the
+/// refusal.
+#[test]
+fn a_dial_that_is_refused_leaves_time_for_theirs_to_arrive() {
+    let (ip, took) = (theirs().ip().unwrap(), millis(300));
+    let mut lab = Lab::punching();
+    lab.wait(took);
+    assert_eq!(lab.failed(0, DialFault::Refused), []);
+    assert_eq!(lab.wait(took + RTT - millis(1)), []);
+    assert_eq!(lab.tell(Input::Arriving { ip }), []);
+    assert_eq!(lab.wait(secs(9)), [], "it is upgraded");
+
+    let mut lab = Lab::punching();
+    lab.wait(took);
+    lab.failed(0, DialFault::Unreachable);
+    assert_eq!(lab.wait(took + RTT - millis(1)), []);
+    assert_eq!(lab.wait(millis(1)), [open(1)]);
 }
 
 #[test]
 fn another_failure_leads_to_the_next_try_and_the_third_is_the_last() {
     let mut lab = Lab::punching();
     for number in 1..3 {
-        assert_eq!(lab.failed(number - 1, DialFault::Refused), [open(number)]);
+        assert_eq!(lab.failed(number - 1, DialFault::Refused), []);
+        assert_eq!(lab.wait(RTT), [open(number)]);
         lab.connects(number);
         lab.wait(RTT / 2);
     }
     assert_eq!(lab.failed(2, DialFault::Refused), []);
+    lab.wait(RTT);
     lab.failed_for(&Failure::NoAnswer);
     lab.is_at("1 series failed in a row");
     lab.is_over();

@@ -6,7 +6,10 @@ use crate::identify::IDENTIFY;
 use crate::ping::PING;
 use alloc::collections::BTreeMap;
 use core::ops::ControlFlow;
+use tidewire_core::Multiaddr;
 use tidewire_core::laws::{App, ByteSubject, Limits, Step, Transcript, check_bytes};
+use tidewire_dcutr::PROTOCOL;
+use tidewire_dcutr::exchange::{Answerer, Heard, Opener};
 use tidewire_relay::autonat::{v1, v2};
 use tidewire_relay::exchange::{self, Answer, Ask, Asker, Context, Reply, Request};
 use tidewire_relay::{Limit, Status};
@@ -20,9 +23,16 @@ fn context() -> Context {
     Context { local: peer(2), remote: peer(1), relayed: false }
 }
 
+const DCUTR: Protocol = Protocol::from_static(PROTOCOL);
+const PUNCH: AskNumber = AskNumber(50);
+
+/// What both ends tell for a hole punch.
+fn addresses() -> Vec<Multiaddr> {
+    alloc::vec!["/ip4/192.0.2.9/tcp/1".parse().unwrap()]
+}
+
 /// What is asked, by both ends.
 fn questions() -> [Ask; 6] {
-    let addresses = || alloc::vec!["/ip4/192.0.2.9/tcp/1".parse().unwrap()];
     let limit = Limit::UNLIMITED;
     [
         Ask::Reserve,
@@ -61,6 +71,19 @@ impl Responder {
                 link.order(now, Order::Ask { ask: AskNumber(99), what: Ask::Reserve }, tx);
                 link.order(now, Order::Unask { ask: AskNumber(99) }, tx);
                 link.order(now, Order::Pay { ask: AskNumber(100) }, tx);
+                link.order(now, Order::Sync { ask: AskNumber(101) }, tx);
+                link.order(now, Order::Connect { stream: StreamId(999), addresses: addresses() }, tx);
+                link.order(now, Order::Punch { ask: PUNCH, addresses: addresses() }, tx);
+            }
+            LinkEvent::Report(Report::Heard { ask, stream, ref heard }) => {
+                seen.note(&event);
+                match (ask, heard) {
+                    (Some(ask), Ok(Heard::Connect { .. })) => link.order(now, Order::Sync { ask }, tx),
+                    (None, Ok(Heard::Connect { .. })) => {
+                        link.order(now, Order::Connect { stream, addresses: addresses() }, tx);
+                    }
+                    _ => {}
+                }
             }
             LinkEvent::Report(Report::Answered { ask, answer: Ok(ref answer), stream }) => {
                 seen.note(&event);
@@ -114,8 +137,8 @@ impl Responder {
     fn setup() -> Setup {
         let services = Service::ALL.to_vec();
         let names = services.iter().map(|service| Protocol::from_static(service.name()));
-        let serves = [IDENTIFY, PING].into_iter().chain(names).collect();
-        Setup { serves, services, ..Setup::default() }
+        let serves = [IDENTIFY, PING, DCUTR].into_iter().chain(names).collect();
+        Setup { serves, services, punches: true, ..Setup::default() }
     }
 
     /// All that a remote sends in a conversation with it, and what is reported in it.
@@ -134,7 +157,7 @@ impl Responder {
         let mut remote = Remote { connection: upgrade.into_connection().unwrap(), talks: BTreeMap::new() };
         let mut now = Time::ZERO;
         let asked = questions();
-        for act in 0..asked.len() + 5 {
+        for act in 0..asked.len() + 6 {
             let open = |remote: &mut Remote, name, rx: &mut BytesMut| {
                 remote.connection.open(now, &Protocols::from(name), Selection::Lazy, rx).unwrap()
             };
@@ -161,6 +184,13 @@ impl Responder {
                     Some(what) => {
                         let id = open(&mut remote, Protocol::from_static(what.service().name()), &mut rx);
                         remote.ask(id, what, &mut rx);
+                    }
+                    None if act == asked.len() + 4 => {
+                        let id = open(&mut remote, DCUTR, &mut rx);
+                        let mut said = BytesMut::new();
+                        let opener = Opener::new(now, &addresses(), &LinkConfig::default().dcutr, &mut said);
+                        remote.connection.write(id, &said, &mut rx).unwrap();
+                        remote.talks.insert(id, (Talk::Punches(opener), BytesMut::new()));
                     }
                     None => remote.connection.close(0, &mut rx),
                 },
@@ -202,6 +232,8 @@ struct Remote {
 enum Talk {
     Asks(Asker),
     Answers(exchange::Responder),
+    Punches(Opener),
+    Punched(Answerer),
 }
 
 impl Remote {
@@ -221,6 +253,11 @@ impl Remote {
                         let config = LinkConfig::default().relay;
                         let responder = exchange::Responder::new(service, &context(), &config, Time::ZERO);
                         self.talks.insert(id, (Talk::Answers(responder), BytesMut::new()));
+                        self.talk(id, tx);
+                    }
+                    None if protocol == DCUTR => {
+                        let answerer = Answerer::new(Time::ZERO, &LinkConfig::default().dcutr);
+                        self.talks.insert(id, (Talk::Punched(answerer), BytesMut::new()));
                         self.talk(id, tx);
                     }
                     // Nobody says who it is; the stream is just ended.
@@ -248,6 +285,16 @@ impl Remote {
                 if let Ok(Some(Answer::CostAsked { .. })) = asker.advance(Time::ZERO, rx, &mut out) {
                     asker.pay(Time::ZERO, &mut out).unwrap();
                     let _ = asker.advance(Time::ZERO, rx, &mut out);
+                }
+            }
+            Talk::Punches(opener) => {
+                if let Ok(Some(Heard::Connect { .. })) = opener.advance(Time::ZERO, rx, &mut out) {
+                    opener.sync(Time::ZERO, &mut out).unwrap();
+                }
+            }
+            Talk::Punched(answerer) => {
+                if let Ok(Some(Heard::Connect { .. })) = answerer.advance(Time::ZERO, rx, &mut out) {
+                    answerer.connect(Time::ZERO, &addresses(), &mut out).unwrap();
                 }
             }
             Talk::Answers(responder) => {
@@ -286,6 +333,8 @@ fn a_link_keeps_the_laws() {
     assert_eq!(count(|report| matches!(report, Report::Asked { .. })), questions().len() + 1);
     // What can be answered is; of one circuit the stream is reset.
     assert_eq!(count(|report| matches!(report, Report::Answered { answer: Ok(_), .. })), questions().len());
+    // Each end punches once; of ours, the answer is heard, of theirs CONNECT and SYNC.
+    assert_eq!(count(|report| matches!(report, Report::Heard { heard: Ok(_), .. })), 3);
     let limits = Limits { places: 12, ..Limits::default() };
     let report = check_bytes(&Responder, &script, limits).unwrap();
     assert!(report.runs > 100);

@@ -6,6 +6,7 @@ mod inside;
 mod laws;
 mod limits;
 mod probes;
+mod punches;
 mod streams;
 
 use super::{Link, LinkConfig, LinkEvent, LinkSetup, LinkShared, Order, Report, Routes, StreamEvent};
@@ -52,6 +53,8 @@ struct Setup {
     serves: Vec<Protocol>,
     /// What the link lets a remote ask.
     services: Vec<Service>,
+    /// And whether it lets it punch.
+    punches: bool,
     /// Every stream that is reported is admitted.
     admit: bool,
     dial: Option<DialId>,
@@ -68,6 +71,7 @@ impl Default for Setup {
             theirs,
             serves: alloc::vec![ECHO],
             services: Vec::new(),
+            punches: false,
             admit: true,
             dial: None,
             expected: None,
@@ -79,7 +83,8 @@ impl Setup {
     fn link(&self, plan: Plan) -> Link {
         let mut config = self.ours.clone();
         config.muxers = alloc::vec![self.muxer];
-        let services: Vec<_> = self.services.iter().copied().map(super::Service::Relay).collect();
+        let mut services: Vec<_> = self.services.iter().copied().map(super::Service::Relay).collect();
+        services.extend(self.punches.then_some(super::Service::Dcutr));
         let routes = Routes::new(&router(&[ECHO]), &services, &config.connection);
         let shared = LinkShared::new(&keypair(1), &Seed::new([12; 32]), config, self.link.clone()).unwrap();
         let profile = Profile { agent: "us/1".into(), protocols: routes.names(), ..Profile::default() };

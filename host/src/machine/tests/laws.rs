@@ -1,10 +1,11 @@
 //! The laws of every event machine.
 
 use super::*;
-use crate::addresses::NatStatus;
-use crate::{RelayCommand, Splice};
+use crate::addresses::{NatStatus, PortMapping};
+use crate::{PunchCommand, RelayCommand, Splice};
 use tidewire_core::Component;
 use tidewire_core::laws::{EventSubject, Limits, Step, Transcript, check_events};
+use tidewire_dcutr::exchange::Heard;
 use tidewire_relay::autonat::{v1, v2};
 use tidewire_relay::autorelay::{AutoRelayConfig, Candidate};
 use tidewire_relay::exchange::{Answer, Ask, Request, Service};
@@ -66,6 +67,15 @@ impl EventSubject for Subject {
                 let stream = Some(StreamId(1000 + ask.0));
                 report(connection, Report::Answered { ask, stream, answer: Ok(Box::new(answer)) })
             }
+            Action::Order { connection, order: Order::Punch { ask, .. } } => {
+                let (addresses, rtt) = (vec![address(3)], Some(Duration::from_millis(80)));
+                let heard = Ok(Heard::Connect { addresses, skipped: 0, dropped: 0, rtt });
+                report(connection, Report::Heard { ask: Some(ask), stream: StreamId(2000 + ask.0), heard })
+            }
+            Action::Order { connection, order: Order::Connect { stream, .. } } => {
+                let heard = Ok(Heard::Sync { rtt: Duration::from_millis(80) });
+                report(connection, Report::Heard { ask: None, stream, heard })
+            }
             Action::Order { connection, order: Order::Reset { stream } | Order::Reply { stream, .. } } => {
                 report(connection, Report::StreamClosed { stream })
             }
@@ -108,6 +118,12 @@ fn the_host_keeps_the_laws_as_a_relay_behind_one_and_with_autonat() {
     let names = [Protocol::new(Service::Hop.name()).unwrap(), Protocol::new(Service::AutonatV1.name()).unwrap()];
     let script = [
         Step::Input(Input::AddExternal { address: address(7) }),
+        Step::Input(Input::PortMapping(PortMapping::Mapped {
+            listen: address(0),
+            external: address(8),
+            by: "PCP".into(),
+        })),
+        Step::Input(Input::PortMapping(PortMapping::Lost { external: address(8), why: "why".into() })),
         incoming(1),
         report(1, established(1, Role::Responder)),
         report(1, Report::Identified(said(1, 1, &names, &[address(1)]))),
@@ -146,6 +162,56 @@ fn the_host_keeps_the_laws_as_a_relay_behind_one_and_with_autonat() {
         relay(RelayCommand::Candidates(vec![Candidate { peer: peer(5), addresses: vec![address(5)] }])),
         Step::Wait(60 * second),
         Step::Input(Input::WallClock(UnixTime::from_secs(900))),
+        Step::Input(Input::NetworkChanged),
+        report(1, gone()),
+        Step::Wait(120 * second),
+        Step::Input(Input::Shutdown),
+        Step::Wait(90 * second),
+    ];
+    for busy in [false, true] {
+        let limits = Limits { memory: 256 * 1024, may_merge: busy, ..Limits::default() };
+        check_events(&Subject { busy }, &script, limits).unwrap();
+    }
+}
+
+#[test]
+fn the_host_keeps_the_laws_as_it_punches() {
+    let second = Duration::from_secs(1);
+    let dcutr = || Protocol::from_static(tidewire_dcutr::PROTOCOL);
+    let report = |connection, report| Step::Input(Input::Report { connection: c(connection), report });
+    let through = |n| alloc::format!("{}/p2p/{}/p2p-circuit/p2p/{}", address(1), peer(1), peer(n)).parse().unwrap();
+    let circuit = |connection, n| {
+        let (connection, local, remote) = (c(connection), through(0), through(n));
+        Step::Input(Input::Incoming { connection, local, remote, over: None, asn: None })
+    };
+    let (stream, direction) = (StreamId(7), Direction::Inbound);
+    let connect = Heard::Connect { addresses: vec![address(4)], skipped: 0, dropped: 0, rtt: None };
+    let punch = |command| Step::Input(Input::Punch(command));
+    let script = [
+        Step::Input(Input::AddExternal { address: address(7) }),
+        // One that is asked, and one that can be dialed before.
+        circuit(1, 3),
+        report(1, established(3, Role::Responder)),
+        report(1, Report::Identified(said(3, 1, &[dcutr()], &[]))),
+        circuit(2, 4),
+        report(2, established(4, Role::Responder)),
+        report(2, Report::Identified(said(4, 1, &[dcutr()], &[address(4)]))),
+        Step::Wait(second),
+        // Out of turn.
+        report(2, Report::StreamOpened { stream, direction, protocol: dcutr(), open: None }),
+        report(2, Report::Heard { ask: None, stream, heard: Ok(connect) }),
+        report(2, Report::StreamClosed { stream }),
+        // We made this one.
+        Step::Input(Input::Connect {
+            request: RequestId(1),
+            peer: peer(5),
+            addresses: vec![through(5)],
+            options: DialOptions::default(),
+        }),
+        Step::Wait(40 * second),
+        punch(PunchCommand::Punch { peer: peer(3) }),
+        Step::Wait(5 * second),
+        punch(PunchCommand::Cancel { peer: peer(3) }),
         Step::Input(Input::NetworkChanged),
         report(1, gone()),
         Step::Wait(120 * second),

@@ -1,11 +1,13 @@
 //! The host's decisions, input by input.
 
 mod laws;
+mod mapping;
 mod misuse;
 mod nat;
 mod openings;
 mod peers;
 mod profile;
+mod punching;
 mod refusals;
 mod relaying;
 

@@ -36,7 +36,7 @@ fn key(connection: u64, stream: u64) -> StreamKey {
 }
 
 /// Where the `n`-th peer is reached through the relay.
-fn through(relay: u8, n: u8) -> Multiaddr {
+pub(super) fn through(relay: u8, n: u8) -> Multiaddr {
     alloc::format!("{}/p2p/{}/p2p-circuit/p2p/{}", address(relay), peer(relay), peer(n)).parse().unwrap()
 }
 
@@ -53,7 +53,7 @@ fn reservation(n: u8, now: u64) -> Answer {
 
 /// The only question among these.
 #[track_caller]
-fn question(actions: &[Action]) -> (ConnectionId, AskNumber, Ask) {
+pub(super) fn question(actions: &[Action]) -> (ConnectionId, AskNumber, Ask) {
     let all: Vec<_> = actions
         .iter()
         .filter_map(|action| match action {
@@ -86,7 +86,7 @@ fn splice_of(actions: &[Action]) -> Splice {
 }
 
 #[track_caller]
-fn carry_of(actions: &[Action]) -> Carry {
+pub(super) fn carry_of(actions: &[Action]) -> Carry {
     let carry = actions.iter().find_map(|action| match action {
         Action::Carry(carry) => Some((**carry).clone()),
         _ => None,
