@@ -26,6 +26,8 @@ MANY = 4096
 UNLIMITED_BYTES = 1 << 50
 # How often a lost relay is tried again, and how often a reservation is looked at: the library has no event for either.
 AGAIN_S = 0.5
+# How long a reservation may take before it is tried anew.
+PATIENCE_S = 5
 LOOK_S = 0.2
 
 
@@ -87,11 +89,17 @@ async def reserve_once(host, transport, through, nursery) -> bool:
     return reserved
 
 
+def connections_to(host, through) -> set[int]:
+    """Those that are there now: a reservation is over with the one that it was made on."""
+    return {id(connection) for connection in host.get_network().get_connections(through.peer_id)}
+
+
 async def keep(host, transport, through, said: dict, nursery) -> None:
-    until = transport._reservations.get(through.peer_id)
+    until, over = transport._reservations.get(through.peer_id), connections_to(host, through)
     while True:
         await trio.sleep(LOOK_S)
-        if through.peer_id in host.get_connected_peers():
+        # The library connects anew by itself, and with a relay that is back at once nobody sees that it was gone.
+        if over & connections_to(host, through):
             now = transport._reservations.get(through.peer_id, until)
             if now != until:
                 until = now
@@ -100,14 +108,16 @@ async def keep(host, transport, through, said: dict, nursery) -> None:
         # It would not dial a peer again within a minute of a failure.
         host.get_network().unblock_peer(through.peer_id)
         try:
-            reserved = await reserve_once(host, transport, through, nursery)
+            with trio.fail_after(PATIENCE_S):
+                held = await reserve_once(host, transport, through, nursery)
         except Exception as error:
             print(f"reserve: {type(error).__name__}: {error}", flush=True, file=sys.stderr)
-            reserved = False
-        if reserved:
-            until = transport._reservations.get(through.peer_id)
+            held = False
+        if held:
+            until, over = transport._reservations.get(through.peer_id), connections_to(host, through)
             show({**said, "renewed": False})
         else:
+            over = set()
             await trio.sleep(AGAIN_S)
 
 
