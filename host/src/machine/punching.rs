@@ -54,8 +54,7 @@ pub(super) struct Punching {
 }
 
 struct Dial {
-    plan: Plan,
-    wait: Duration,
+    plan: dcutr::Plan,
     connection: Option<ConnectionId>,
 }
 
@@ -175,14 +174,8 @@ impl Host {
 
     /// The plan of the link of this dial, once its transport is there: to be asked for right before `Dialed` is told.
     pub fn dial_plan(&self, now: Time, dial: DialId) -> Plan {
-        if !is_punch(dial) {
-            return Plan::Initiate;
-        }
-        match self.punching.dials.get(&punch_of(dial)) {
-            Some(Dial { plan: Plan::ListenFirst { .. }, wait, .. }) => Plan::ListenFirst { until: now + *wait },
-            Some(dial) => dial.plan,
-            None => Plan::Initiate,
-        }
+        let punch = is_punch(dial).then(|| self.punching.dials.get(&punch_of(dial))).flatten();
+        punch.map_or(Plan::Initiate, |dial| plan_of(dial.plan, now))
     }
 
     /// The plan of the link of a connection that is accepted from this address: to be asked for right before `Incoming` is told.
@@ -496,11 +489,7 @@ impl Host {
                     Local::Reuse(address) => Some(LocalEnd { address, exact: true }),
                     _ => None,
                 };
-                let wait = match plan {
-                    dcutr::Plan::ListenFirst { wait } => wait,
-                    _ => Duration::ZERO,
-                };
-                self.punching.dials.insert(dial, Dial { plan: plan_of(plan, self.now), wait, connection: None });
+                self.punching.dials.insert(dial, Dial { plan, connection: None });
                 self.act(Action::Dial { dial: number_of(dial), peer, address, from, timeout });
             }
             coordinator::Action::Abort { dial } => self.abort_punch(dial),
