@@ -82,7 +82,7 @@ pub(crate) async fn serve(args: args::AutonatServer, output: &Output) -> Result<
             service = starting => service?,
             _ = signals.next() => return Ok(()),
         };
-        service.announce(output, "autonat-client");
+        service.announce(output, Some("autonat-client"));
         let signal = signals.next().await;
         if !output.json {
             note(&format!("{signal}: closing; {}", served(&service.node)));

@@ -417,7 +417,7 @@ fn of_host(event: &Event) -> Option<String> {
         Event::ConnectionsRefused { reason, .. } => format!("lets nobody in: {reason}"),
         Event::Identified { identity, pushed, .. } => {
             let agent = identity.agent.as_deref().unwrap_or("a program that has no name");
-            let how = if *pushed { "hears of a change of" } else { "identified:" };
+            let how = if *pushed { "hears from" } else { "identified:" };
             format!("{how} {agent}, {} protocols", identity.protocols.len())
         }
         _ => return None,

@@ -26,31 +26,37 @@ struct Report {
     muxer: &'static str,
     connect_ms: f64,
     ping_ms: Vec<f64>,
-    echo: Echo,
     #[serde(skip_serializing_if = "Option::is_none")]
     held_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ping_after_ms: Option<Vec<f64>>,
     identify: Identified,
     pushes: u32,
-    /// Of a circuit: whether there is a direct connection by now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upgraded: Option<bool>,
     #[serde(flatten)]
-    direct: Direct,
+    found: Found,
 }
 
-/// What came of waiting for a direct connection.
+/// What is there whether all went well or not. Of a circuit every key is.
 #[derive(Debug, Default, Serialize)]
-struct Direct {
-    #[serde(skip_serializing_if = "Option::is_none")]
+struct Found {
+    /// Of a circuit: through the relay.
+    echo: Option<Echo>,
+    #[serde(flatten)]
+    circuit: Option<Circuit>,
+}
+
+/// What became of a circuit.
+#[derive(Debug, Default, Serialize)]
+struct Circuit {
+    /// Whether there is a direct connection by now.
+    upgraded: bool,
     upgrade_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     direct_addr: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     direct_echo: Option<Echo>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The whole attempt, if it is over, and was ours too.
     report: Option<punching::Told>,
+    /// What came of it, or is being done about it, in one sentence; `None`: nobody waited for it.
+    explanation: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +78,9 @@ enum Identified {
 struct Failure<'a> {
     ok: bool,
     error: &'a str,
+    /// Of a circuit.
+    #[serde(flatten)]
+    found: Option<Found>,
 }
 
 /// Whether all went well.
@@ -82,23 +91,22 @@ pub(crate) async fn run(args: args::Dial, output: &Output) -> Result<bool, Unusa
     if setup.listen.is_empty() && args.wait.is_some() && !args.punching.off {
         setup.listen.extend(args::EVERYWHERE.parse());
     }
+    let relayed = args.address.is_relayed();
+    let mut found = Found { echo: None, circuit: relayed.then(Circuit::default) };
     let result = async {
         let mut signals = Signals::install()?;
-        tokio::select! {
-            result = session(&args, setup, output) => result,
-            name = signals.next() => Err(format!("ended by {name}")),
-        }
+        session(&args, setup, &mut signals, &mut found, output).await
     };
     match result.await {
-        Ok(report) => {
+        Ok(all) => {
             if output.json {
-                output.object(&report);
+                output.object(&Report { found, ..all });
             }
             Ok(true)
         }
         Err(error) => {
             if output.json {
-                output.object(&Failure { ok: false, error: &error });
+                output.object(&Failure { ok: false, error: &error, found: relayed.then_some(found) });
             } else {
                 note(&error);
             }
@@ -107,18 +115,41 @@ pub(crate) async fn run(args: args::Dial, output: &Output) -> Result<bool, Unusa
     }
 }
 
-async fn session(args: &args::Dial, setup: Setup, output: &Output) -> Result<Report, String> {
+async fn session(
+    args: &args::Dial,
+    setup: Setup,
+    signals: &mut Signals,
+    found: &mut Found,
+    output: &Output,
+) -> Result<Report, String> {
     let patience = setup.patience();
-    let mut session = Session::dial(&args.address, setup).await?;
+    // Of a circuit the streams are there from its first moment, before anything direct can be: so they go through the relay.
+    let mut session = tokio::select! {
+        session = Session::shown(&args.address, setup, args.address.is_relayed(), |_| {}) => session?,
+        name = signals.next() => return Err(format!("ended by {name}")),
+    };
     people(output, || {
         let who = output.paint(Style::Bold, &session.peer.to_string());
         let (security, muxer) = (security_name(&session.security), muxer_name(session.muxer));
         let through = args.address.relay_peer_id().map_or(String::new(), |relay| format!(" through {}", last(relay)));
         format!("connected to {who}{through} in {}: {security}, {muxer}", span(session.took))
     });
-    let mut result = exchange(args, &mut session, patience, output).await;
-    if let Err(error) = result {
-        result = Err(session.why(error).await);
+    let result = tokio::select! {
+        result = exchange(args, &mut session, patience, found, output) => match result {
+            Err(error) => Err(session.why(error).await),
+            fine => fine,
+        },
+        name = signals.next() => {
+            if let Some(circuit) = found.circuit.as_mut().filter(|_| args.wait.is_some()) {
+                let explanation = session.explain_upgrade();
+                people(output, || explanation.clone());
+                circuit.explanation = Some(explanation);
+            }
+            Err(format!("ended by {name}"))
+        }
+    };
+    if let Some(circuit) = &mut found.circuit {
+        circuit.upgraded = circuit.upgrade_ms.is_some() || session.is_direct();
     }
     session.close().await;
     result
@@ -128,21 +159,26 @@ async fn exchange(
     args: &args::Dial,
     session: &mut Session,
     patience: Duration,
+    found: &mut Found,
     output: &Output,
 ) -> Result<Report, String> {
     let seed = keys::entropy().map_err(|error| error.to_string())?;
-    let echo = async |session: &Session| echo(args, session.open(ECHO).await?, &seed, patience, output).await;
-    let (pings, echoed) = if args.wait.is_some() {
-        // Before there is anything but the circuit.
-        let echoed = echo(session).await?;
-        (ping(session, output).await?, echoed)
+    let echo = async |session: &mut Session| -> Result<Echo, String> {
+        let stream = session.open(ECHO).await?;
+        let way = if args.address.is_relayed() { " through the relay" } else { "" };
+        Ok(Echo::of(&echo(args, stream, way, &seed, patience, output).await?))
+    };
+    let pings = if args.wait.is_some() {
+        found.echo = Some(echo(session).await?);
+        ping(session, output).await?
     } else {
-        (ping(session, output).await?, echo(session).await?)
+        let pings = ping(session, output).await?;
+        found.echo = Some(echo(session).await?);
+        pings
     };
-    let direct = match args.wait {
-        Some(wait) => direct(args, session, wait, &seed, patience, output).await?,
-        None => Direct::default(),
-    };
+    if let (Some(wait), Some(circuit)) = (args.wait, &mut found.circuit) {
+        direct(args, session, wait, &seed, patience, circuit, output).await?;
+    }
 
     let (mut held_ms, mut ping_after_ms) = (None, None);
     if let Some(hold) = args.hold {
@@ -169,13 +205,11 @@ async fn exchange(
         muxer: muxer_name(session.muxer),
         connect_ms: millis(session.took),
         ping_ms: all_millis(&pings),
-        echo: Echo::of(&echoed),
         held_ms,
         ping_after_ms,
         identify: identified.map_or_else(|error| Identified::Not { error }, Identified::As),
         pushes,
-        upgraded: args.address.is_relayed().then(|| direct.upgrade_ms.is_some() || session.is_direct()),
-        direct,
+        found: Found::default(),
     })
 }
 
@@ -192,56 +226,63 @@ async fn direct(
     wait: Duration,
     seed: &Seed,
     patience: Duration,
+    circuit: &mut Circuit,
     output: &Output,
-) -> Result<Direct, String> {
-    let mut direct = Direct::default();
+) -> Result<(), String> {
     let mut upgraded = session.upgraded(wait).await;
     while let Some(took) = upgraded.take() {
-        match over_it(args, session, seed, patience, output).await {
+        let left = wait.saturating_sub(session.age());
+        match over_it(args, session, took, left, seed, patience, output).await {
             Ok((at, echoed)) => {
-                people(output, || {
-                    format!("direct since {}: {}", span(took), output.paint(Style::Bold, &at.to_string()))
-                });
-                direct.upgrade_ms = Some(millis(took));
-                (direct.direct_addr, direct.direct_echo) = (Some(at.to_string()), Some(Echo::of(&echoed)));
+                circuit.upgrade_ms = Some(millis(took));
+                (circuit.direct_addr, circuit.direct_echo) = (Some(at.to_string()), Some(Echo::of(&echoed)));
             }
             // One that did not last until both ends knew of it: there may be another.
             Err(_) if session.age() < wait => {
                 tokio::time::sleep(AGAIN).await;
                 upgraded = Some(session.age());
             }
-            Err(error) => return Err(error),
+            Err(error) if session.is_direct() => return Err(error),
+            // There was none that lasted: the circuit goes on.
+            Err(_) => {}
         }
     }
-    if direct.direct_addr.is_none() {
+    if circuit.direct_addr.is_none() {
         people(output, || format!("no direct connection after {}", span(session.age())));
-    }
-    if direct.direct_addr.is_some() {
+    } else {
         session.settle().await;
     }
-    if let Some(report) = session.report(wait).await {
-        people(output, || punching::sentence(&report));
-        direct.report = Some(punching::Told::new(report));
-    }
-    Ok(direct)
+    circuit.report = session.report(wait).await.map(punching::Told::new);
+    let explanation = match &circuit.report {
+        Some(report) => report.sentence().to_owned(),
+        None => session.explain_upgrade(),
+    };
+    people(output, || explanation.clone());
+    circuit.explanation = Some(explanation);
+    Ok(())
 }
 
-/// The echo over a direct connection, and where that leads to.
+/// The echo over a direct connection, which stood so long after the circuit, and where that leads to. `left`: how long another one
+/// may be waited for, if it was lost again.
 async fn over_it(
     args: &args::Dial,
     session: &Session,
+    took: Duration,
+    left: Duration,
     seed: &Seed,
     patience: Duration,
     output: &Output,
 ) -> Result<(Multiaddr, Echoed), String> {
-    let (stream, at) = session.open_directly(ECHO).await?;
-    let echoed = echo(args, stream, &seed.derive("direct", 0), patience, output).await?;
+    let (stream, at) = session.open_directly(ECHO, left).await?;
+    people(output, || format!("direct after {}: {}", span(took), output.paint(Style::Bold, &at.to_string())));
+    let echoed = echo(args, stream, " directly", &seed.derive("direct", 0), patience, output).await?;
     Ok((at, echoed))
 }
 
 async fn echo(
     args: &args::Dial,
     stream: Stream,
+    way: &str,
     seed: &Seed,
     patience: Duration,
     output: &Output,
@@ -253,13 +294,14 @@ async fn echo(
     drop(progress);
     people(output, || {
         let end = if echoed.ended { "" } else { "; the peer did not close the stream" };
-        format!("echo {} in {}, {}{end}", size(echoed.bytes), span(echoed.took), rate(echoed.bytes, echoed.took))
+        let (bytes, took) = (echoed.bytes, echoed.took);
+        format!("echo {}{way} in {}, {}{end}", size(bytes), span(took), rate(bytes, took))
     });
     Ok(echoed)
 }
 
 /// Three pings.
-async fn ping(session: &Session, output: &Output) -> Result<Vec<Duration>, String> {
+async fn ping(session: &mut Session, output: &Output) -> Result<Vec<Duration>, String> {
     let took = session.pings(PINGS).await?;
     people(output, || format!("ping {}", joined(&took)));
     Ok(took)

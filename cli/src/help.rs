@@ -75,6 +75,16 @@ macro_rules! serving {
     };
 }
 
+/// The options of those that may have ports mapped.
+macro_rules! mapping {
+    () => {
+        "  --port-mapping          have the router lead a port to us, by PCP, NAT-PMP or UPnP. What it gives is
+                          announced, renewed in time, and given back at the end
+  --gateway IP            which router that is. Default: that of the default route
+"
+    };
+}
+
 pub(crate) const LISTEN: &str = concat!(
     "\
 tidewire listen: wait for connections, and serve identify, /ipfs/ping/1.0.0 and /echo/1.0.0 on them
@@ -83,10 +93,12 @@ usage: tidewire listen [--listen ADDRESS]... [options]
 
   --listen ADDRESS        where to listen; may be repeated. Default: /ip4/127.0.0.1/tcp/0, which is this
                           machine alone, on a port of the system's choice. For all of the machine's
-                          addresses: /ip4/0.0.0.0/tcp/4001. At a relay: /ip4/../tcp/../p2p/RELAY/p2p-circuit
+                          addresses: /ip4/0.0.0.0/tcp/4001, which with --port-mapping or --auto-relay is the
+                          default, on any port. At a relay: /ip4/../tcp/../p2p/RELAY/p2p-circuit
   --auto-relay RELAY...   hold a reservation at each of these relays, and be reached through them, as long
                           as nobody says that we can be dialed. A RELAY is an address as for tidewire reserve
 ",
+    mapping!(),
     serving!(),
     node!(),
     "  --json                  one JSON object a line on stdout; anything else goes to stderr
@@ -97,8 +109,8 @@ when there is a reservation. All other lines have a field \"event\": connected, 
 stream, closed, failed, refused, streams_refused or announced; of relays relay_held, relay_failed, relay_lost,
 circuit_refused and circuit_ended; of circuits that become direct connections punch_started, punch_stage,
 punch_dialing, punch_outcome and punch_report; with --auto-relay also relay_candidate, relay_dropped, and,
-whenever that has changed, auto_relay: which relays are held, and what is waited for. If nobody reads them,
-further events are dropped.
+whenever that has changed, auto_relay: which relays are held, and what is waited for; with --port-mapping also
+port_mapping. If nobody reads them, further events are dropped.
 
 SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
 "
@@ -144,6 +156,7 @@ usage: tidewire relay [--listen ADDRESS]... [options]
   --reservations N        reservations at one time, 1 at least. Default: 128
   --ttl SECONDS           a reservation lasts so long if it is not renewed. Default: 3600
 ",
+    mapping!(),
     serving!(),
     node!(),
     "  --json                  one JSON object a line on stdout; anything else goes to stderr
@@ -168,21 +181,24 @@ usage: tidewire reserve RELAY [options]
 
   RELAY                   /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..., or with ip6, dns, dns4 or dns6 in front.
                           Without /p2p/... whoever answers is taken: a first connection asks for its name
-  --listen ADDRESS        listen there too. Default: nowhere. Behind a NAT a hole can be punched only from a
-                          port that listens, such as that of /ip4/0.0.0.0/tcp/4001
+  --listen ADDRESS        listen there too; may be repeated. Default: /ip4/0.0.0.0/tcp/0, all of the machine's
+                          addresses on a port of the system's choice: a hole is punched from a port that
+                          listens. With --no-dcutr: nowhere
   --no-dcutr              make no direct connections of circuits
   --private               make them over addresses that are not public too, as in laboratories
 ",
+    mapping!(),
     serving!(),
     node!(),
     "  --json                  one JSON object a line on stdout; anything else goes to stderr
   -h, --help              this text
 
-With --json it prints {\"reserved\": true, \"circuit\", \"peer\", \"renewed\", \"all\": [..], \"seconds\"} when it has a
-reservation, each time it was renewed, and again when it has a new one after one was lost. A refusal is
-{\"reserved\": false, \"error\", \"retry_seconds\"}; it is tried again. Where that can't help, or nothing did,
-\"retry_seconds\" is missing, and the exit code 1. When who came through the relay is connected directly, it
-prints {\"direct\": true, \"peer\", \"addr\"}. The other lines are those of tidewire listen.
+With --json it prints {\"listening\", \"all\": [..]} first, if it listens; {\"reserved\": true, \"circuit\", \"peer\",
+\"renewed\", \"all\": [..], \"seconds\"} when it has a reservation, each time it was renewed, and again when it has
+a new one after one was lost. A refusal is {\"reserved\": false, \"error\", \"retry_seconds\"}, and is tried again;
+where that can't help, or nothing did, \"retry_seconds\" is missing, and the exit code 1. When who came through
+the relay is connected directly, it prints {\"direct\": true, \"peer\", \"addr\"}. The other lines are those of
+tidewire listen. A relay that can't be reached is a relay_failed there, and is tried for ever.
 
 SIGTERM or SIGINT (Ctrl-C) closes all connections and ends with exit code 0.
 "
@@ -213,11 +229,12 @@ usage: tidewire dial-circuit ADDRESS [options]
     "  --json                  one JSON object on stdout; anything else goes to stderr
   -h, --help              this text
 
-With --json it prints what tidewire dial does, and \"upgraded\": whether there is a direct connection by now.
-With --wait also, if there is one, \"upgrade_ms\" from when the circuit stood, \"direct_addr\", and
-\"direct_echo\", which is like \"echo\"; and \"report\", if there was an attempt: all that was tried, with a
-\"sentence\" that says what came of it. That there is no direct connection is no failure: the circuit goes on.
-Where the relay's limit ended the circuit, \"error\" says so. Exit code 1 if anything failed.
+With --json it prints what tidewire dial does, \"echo\" and \"ping_ms\" through the relay in any case, and these,
+always there, and null where there is nothing: \"upgraded\", whether there is a direct connection by now; with
+--wait \"upgrade_ms\", from when the circuit stood to the direct connection, \"direct_addr\", \"direct_echo\";
+\"report\", all that was tried, once that is over, if we had a part in it; and \"explanation\", one sentence: what
+came of it, or how far it is, or that the peer reached us as we are. No direct connection is no failure: the
+circuit goes on. Where the relay's limit ended the circuit, \"error\" says so. Exit code 1 if anything failed.
 "
 );
 
@@ -226,9 +243,11 @@ pub(crate) const PUNCH: &str = concat!(
 tidewire punch: connect through a relay, and show how that becomes a direct connection, or why it does not
 
 usage: tidewire punch RELAY PEER [options]
+       tidewire punch CIRCUIT [options]
 
   RELAY                   /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW..., as for tidewire reserve
   PEER                    who has a reservation there: 12D3KooW...
+  CIRCUIT                 both in one, as tidewire reserve prints it: RELAY/p2p-circuit/p2p/PEER
   --wait SECONDS          give up after so long. Default: 90
   --listen ADDRESS        where to listen, which is where holes are punched from. Default: /ip4/0.0.0.0/tcp/0
   --announce ADDRESS      where others reach us, though we don't listen there. May be repeated
@@ -244,8 +263,8 @@ It shows each step as it happens: where the attempt is, each address that is dia
 which role, and what came of it; then the whole report: the addresses of both sides and where each came from,
 what was dropped and why, how long a round trip over the relay took, what the NATs probably do; and at last
 one sentence. With --json the steps are events, punch_started, punch_stage, punch_dialing, punch_outcome and
-punch_report, and the last line is {\"ok\": true, \"upgraded\": true, \"upgrade_ms\", \"direct_addr\",
-\"report\"}, or {\"ok\": false, \"upgraded\": false} with \"report\" or \"error\".
+punch_report, and the last line is {\"ok\", \"upgraded\", \"error\", \"upgrade_ms\", \"direct_addr\", \"report\",
+\"explanation\"}, each null where there is nothing: the peer may have reached us before we did anything.
 
 Exit code 0 if there is a direct connection, 1 if not.
 "

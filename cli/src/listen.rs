@@ -7,6 +7,7 @@
 
 use crate::args::{self, Unusable, muxer_name, security_name};
 use crate::auto_relay;
+use crate::mapping;
 use crate::node::{Served, Setup, Signals};
 use crate::output::{Output, Style, millis, note, one_line, rate, size, span};
 use crate::probe;
@@ -129,7 +130,7 @@ async fn serve(args: &args::Listen, setup: Setup, output: &Output) -> Result<(),
     let signal = tokio::select! {
         result = start(args, setup, output) => {
             let (service, relays) = result?;
-            service.announce(output, "dial");
+            service.announce(output, Some("dial"));
             relays.iter().for_each(|relay| auto_relay::candidate(output, relay));
             output.release();
             let explaining = async {
@@ -253,6 +254,7 @@ fn for_programs(output: &Output, told: &Told<'_>) {
             let addresses = addresses.iter().map(ToString::to_string).collect();
             output.event_object(&Event::Announced { addresses });
         }
+        Told::PortMapping(word) => mapping::object(output, word),
     }
 }
 
@@ -313,8 +315,10 @@ pub(crate) fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
         Told::Punch(event) => punching::line(output, event)?,
         Told::Announced { addresses } => {
             let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            output.paint(Style::Dim, &format!("others are told: {}", all.join(", ")))
+            let all = if all.is_empty() { "no address any more".into() } else { all.join(", ") };
+            output.paint(Style::Dim, &format!("others are told: {all}"))
         }
+        Told::PortMapping(word) => mapping::line(output, word),
     })
 }
 

@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Without `--log` and `RUST_LOG`.
-const DEFAULT: &str = "warn";
+/// Without `--log` and `RUST_LOG`. What came of mapping ports has a line of its own.
+const DEFAULT: &str = "warn,tidewire_adapter::portmap=error";
 
 /// Whether a filter can be used.
 ///

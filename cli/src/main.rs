@@ -11,6 +11,7 @@
 //! | `listen`, `dial`, `relay`, `reserve`, `punch`, `autonat`, `ping`, `demo`, `id`, `peers` | the commands |
 //! | `relaying`, `auto_relay`, `screen` | what is told of relays; how they are chosen; what `relay` shows on a terminal |
 //! | `punching`, `upgrade` | what is told of hole punches; what becomes of a circuit |
+//! | `mapping` | what is told of ports mapped at the router |
 //! | `record`, `replay`, `trace` | recordings: written, run again, drawn |
 //! | `control`, `metrics` | what a running node tells others on this machine |
 //! | `output` | lines for people, objects for programs |
@@ -29,6 +30,7 @@ mod id;
 mod keys;
 mod listen;
 mod logs;
+mod mapping;
 mod metrics;
 mod node;
 mod output;

@@ -2,6 +2,7 @@
 
 use crate::args::{self, Unusable};
 use crate::keys::{self, KeysError};
+use crate::listen::last;
 use crate::protocols::{self, ECHO};
 use crate::record::{Recording, Running};
 use crate::settings;
@@ -12,7 +13,10 @@ use std::time::Duration;
 use tidewire_connmgr::dial::{DialReport, Outcome};
 use tidewire_core::{Keypair, Multiaddr, PeerId};
 use tidewire_host::Relaying;
-use tidewire_tokio::{ConnectError, Incoming, Input, Node, NodeConfig, Observer, OpenOptions, Selection};
+use tidewire_relay::Status;
+use tidewire_tokio::{
+    ConnectError, Incoming, Input, Node, NodeConfig, Observer, OpenOptions, PortMapConfig, Selection,
+};
 
 /// How long closing all connections may take, when we end.
 const SHUTDOWN: Duration = Duration::from_secs(3);
@@ -25,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) listen: Vec<Multiaddr>,
     /// Where others reach us, though we don't listen there.
     pub(crate) announce: Vec<Multiaddr>,
+    /// What the configuration has for a node whose ports are mapped.
+    mapping: PortMapConfig,
     /// Where a recording goes.
     recording: Option<Recording>,
 }
@@ -38,6 +44,7 @@ impl Setup {
     /// The same of a node that does more, such as to relay: `choose` is given the numbers that the configuration has for it.
     pub(crate) fn with(args: &args::Node, choose: impl FnOnce(Relaying, &mut Relaying)) -> Result<Setup, Unusable> {
         let mut setup = Setup::read(args)?;
+        setup.mapping = setup.config.port_mapping.take().unwrap_or_default();
         let given = plain(&mut setup.config);
         choose(given, &mut setup.config.host.relay);
         Ok(setup)
@@ -57,7 +64,17 @@ impl Setup {
         upgrade.psk = args.psk.as_deref().map(keys::psk).transpose().map_err(unusable)?;
         let identity = keys::identity(args.key.as_deref(), args.seed).map_err(unusable)?;
         let recording = Recording::begin(args.record.as_deref(), &mut config).map_err(Unusable)?;
-        Ok(Setup { config, identity, listen: Vec::new(), announce: Vec::new(), recording })
+        let (listen, announce, mapping) = (Vec::new(), Vec::new(), PortMapConfig::default());
+        Ok(Setup { config, identity, listen, announce, mapping, recording })
+    }
+
+    /// Has the router lead ports to it, if that is wanted.
+    pub(crate) fn map_ports(&mut self, args: args::Mapping) {
+        if args.on {
+            let mut config = self.mapping.clone();
+            config.gateway = args.gateway.or(config.gateway);
+            self.config.port_mapping = Some(config);
+        }
     }
 
     /// How long the answer to anything may take.
@@ -94,9 +111,10 @@ pub(crate) fn announce(node: &Node, addresses: &[Multiaddr]) -> Result<(), Strin
     Ok(())
 }
 
-/// A node that is no relay, holds none, and tells nobody whether it can be reached. What the configuration had of that: it gives
-/// the numbers, not whether it is done.
+/// A node that is no relay, holds none, tells nobody whether it can be reached, and asks no router for anything. What the
+/// configuration had of relays: it gives the numbers, not whether it is done.
 pub(crate) fn plain(config: &mut NodeConfig) -> Relaying {
+    config.port_mapping = None;
     let relay = &mut config.host.relay;
     let given = relay.clone();
     (relay.server, relay.auto_relay) = (None, None);
@@ -166,9 +184,26 @@ pub(crate) async fn close(node: &Node) {
 pub(crate) fn why_not(address: &Multiaddr, error: &ConnectError, agreed: bool, private: bool) -> String {
     let ConnectError::Failed(report) = error else { return error.to_string() };
     let text = reasons(address, report);
+    if address.is_relayed() {
+        return of_circuit(address, &text);
+    }
     let upgrade = |outcome: &Outcome| matches!(outcome, Outcome::Failed(tidewire_connmgr::dial::DialFault::Upgrade(_)));
     let guess = !agreed && report.addresses.iter().any(|one| upgrade(&one.outcome));
     format!("{text}{}", if guess { hint(&text, private) } else { "" })
+}
+
+/// Why there is no circuit: an address of one is long, and all of it says less than what the relay said.
+fn of_circuit(address: &Multiaddr, text: &str) -> String {
+    let why = text.strip_prefix(&format!("{address}: ")).unwrap_or(text);
+    let why = why.strip_prefix("the transport failed: ").unwrap_or(why);
+    let (relay, peer) = (address.relay_peer_id().map(last), address.peer_id().map(last));
+    let (relay, peer) = (relay.unwrap_or_default(), peer.unwrap_or_default());
+    let advice = if why.contains(&Status::NO_RESERVATION.to_string()) {
+        ": the peer holds no reservation there; is it running, and at this relay?"
+    } else {
+        ""
+    };
+    format!("no circuit to {peer} through {relay}: {why}{advice}")
 }
 
 /// What to look at, where bytes that make no sense leave only a guess.

@@ -25,19 +25,17 @@ const THEIR_TURN: Duration = Duration::from_secs(3);
 /// Over the direct connection.
 const PINGS: u64 = 3;
 
-/// The last line of `--json`.
+/// The last line of `--json`: each key is always there.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     ok: bool,
     upgraded: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     upgrade_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     direct_addr: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<punching::Told>,
+    /// What came of it, in one sentence.
+    explanation: Option<String>,
 }
 
 /// Whether there is a direct connection.
@@ -53,10 +51,7 @@ pub(crate) async fn run(args: args::Punch, output: &Output) -> Result<bool, Unus
     }
     let result = async {
         let mut signals = Signals::install()?;
-        tokio::select! {
-            result = attempt(&args, setup, output) => result,
-            name = signals.next() => Err(format!("ended by {name}")),
-        }
+        attempt(&args, setup, &mut signals, output).await
     };
     let summary = result.await.unwrap_or_else(|error| Summary { error: Some(error), ..Summary::default() });
     let upgraded = summary.upgraded;
@@ -68,20 +63,36 @@ pub(crate) async fn run(args: args::Punch, output: &Output) -> Result<bool, Unus
     Ok(upgraded)
 }
 
-async fn attempt(args: &args::Punch, setup: Setup, output: &Output) -> Result<Summary, String> {
+async fn attempt(args: &args::Punch, setup: Setup, signals: &mut Signals, output: &Output) -> Result<Summary, String> {
+    let live = Live { began: Instant::now(), output: output.clone() };
+    let mut session = tokio::select! {
+        session = through(args, setup, &live) => session?,
+        name = signals.next() => return Err(format!("ended by {name}")),
+    };
+    let summary = tokio::select! {
+        summary = watch(args, &mut session, &live) => summary,
+        name = signals.next() => {
+            let explanation = session.explain_upgrade();
+            let error = Some(format!("ended by {name}; {explanation}"));
+            Ok(Summary { error, explanation: Some(explanation), ..Summary::default() })
+        }
+    };
+    session.close().await;
+    summary
+}
+
+/// A circuit to the peer.
+async fn through(args: &args::Punch, setup: Setup, live: &Live) -> Result<Session, String> {
     let relay = probe::who(&args.relay, &setup).await?;
     if relay == args.peer {
         return Err("the relay and the peer are one: there is nothing to punch".into());
     }
     let circuit = circuit_address(&args.relay.without_peer_id(), relay, args.peer)
         .ok_or_else(|| format!("{}: no circuit can be made of it", args.relay))?;
-    let live = Live { began: Instant::now(), output: output.clone() };
     let shown = live.clone();
-    let mut session = Session::shown(&circuit, setup, move |told| shown.show(told)).await?;
+    let session = Session::shown(&circuit, setup, false, move |told| shown.show(told)).await?;
     live.say(&format!("a circuit to {} through {}, after {}", last(args.peer), last(relay), span(session.took)));
-    let summary = watch(args, &mut session, &live).await;
-    session.close().await;
-    summary
+    Ok(session)
 }
 
 async fn watch(args: &args::Punch, session: &mut Session, live: &Live) -> Result<Summary, String> {
@@ -100,22 +111,32 @@ async fn watch(args: &args::Punch, session: &mut Session, live: &Live) -> Result
     if session.upgraded(session.age() + patience).await.is_none() && !session.is_punching() {
         live.say("nothing has begun yet: we dial its addresses ourselves");
         session.punch()?;
-        if !speaks && !session.is_punching() {
-            live.say("it has told none that can be dialed");
-            wait = Duration::ZERO;
+        if !session.is_punching() {
+            let hint = if args.private { "" } else { "; with --private those that are not public too" };
+            live.say(&format!("it has told none that can be dialed{hint}"));
+            if speaks {
+                let left = span(wait.saturating_sub(session.age()));
+                live.say(&format!("all that is left is that the peer begins, which is waited for {left} more"));
+            } else {
+                wait = Duration::ZERO;
+            }
         }
     }
     let took = session.upgraded(wait).await;
     let report = session.report(wait).await;
+    // One that both ends did not keep was none.
+    let took =
+        took.filter(|_| session.is_direct() || report.as_deref().is_some_and(tidewire_dcutr::Report::is_upgraded));
     let mut summary =
         Summary { ok: took.is_some(), upgraded: took.is_some(), upgrade_ms: took.map(millis), ..Summary::default() };
     summary.direct_addr = session.direct_address().as_ref().map(Multiaddr::to_string);
-    if let Some(report) = &report {
-        live.details(report);
-    } else if took.is_none() {
-        summary.error =
-            Some(format!("no direct connection after {}; {}", span(session.age()), session.explain_punch()));
+    let explanation = report.as_deref().map_or_else(|| session.explain_upgrade(), punching::sentence);
+    match &report {
+        Some(report) => live.details(report),
+        None if took.is_some() => live.say(&explanation),
+        None => summary.error = Some(format!("no direct connection after {}; {explanation}", span(session.age()))),
     }
+    summary.explanation = Some(explanation);
     if took.is_some() {
         let pings = session.pings(PINGS).await?;
         session.settle().await;

@@ -77,6 +77,10 @@ async fn serve(args: &args::Serving, setup: Setup, output: &Output) -> Result<()
             }
         }
     };
+    // That it listens is told first; unless it takes a relay to do so, which may be long in coming.
+    if screen.is_none() && !args.addresses.iter().any(Multiaddr::is_relayed) {
+        output.hold();
+    }
     // Its clock begins with it.
     let began = Instant::now();
     let starting = Service::start(args, setup, output, show);
@@ -85,8 +89,9 @@ async fn serve(args: &args::Serving, setup: Setup, output: &Output) -> Result<()
         _ = signals.next() => return Ok(()),
     };
     if screen.is_none() {
-        service.announce(output, "reserve");
+        service.announce(output, Some("reserve"));
     }
+    output.release();
     let mut events = service.node.events();
     let mut ticks = interval(REFRESH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

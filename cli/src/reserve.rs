@@ -1,6 +1,7 @@
 //! `tidewire reserve`: hold a reservation at a relay, and serve those who come through it.
 //!
 //! ```text
+//!  listen --> {"listening": MA, ..}   where holes are punched from, unless circuits stay what they are
 //!  hold --> {"reserved": true, ..}    again with each renewal, and after a relay that was lost
 //!      '--> {"reserved": false, ..}   refused: tried again, unless trying again can't help: exit code 1
 //! ```
@@ -73,8 +74,9 @@ async fn serve(args: &args::Reserve, setup: Setup, output: &Output) -> Result<()
     let starting = async {
         let relay = probe::who(&args.relay, &setup).await?;
         let shown = output.clone();
+        let at = args.relay.without_peer_id();
         let show = move |told: &Told<'_>| {
-            if !is_ours(told, relay) {
+            if !is_ours(told, relay, &at) {
                 show(&shown, told);
             }
         };
@@ -84,6 +86,7 @@ async fn serve(args: &args::Reserve, setup: Setup, output: &Output) -> Result<()
         started = starting => started?,
         _ = signals.next() => return Ok(()),
     };
+    service.announce(output, None);
     let mut events = service.node.events();
     relaying::hold(&service.node, relay, args.relay.without_peer_id())?;
     let holding = async {
@@ -167,9 +170,14 @@ impl Upgrades {
     }
 }
 
-/// What becomes of the reservation is told here, where the addresses are known too.
-fn is_ours(told: &Told<'_>, relay: PeerId) -> bool {
-    matches!(told, Told::RelayClient(event) if relay_of(event) == Some(relay))
+/// What becomes of the reservation is told here, where the addresses are known too; and so is why the relay was not reached, once,
+/// with when it is tried again.
+fn is_ours(told: &Told<'_>, relay: PeerId, at: &Multiaddr) -> bool {
+    match told {
+        Told::RelayClient(event) => relay_of(event) == Some(relay),
+        Told::Failed { address: Some(address), .. } => address.without_peer_id() == *at,
+        _ => false,
+    }
 }
 
 /// At which relay something happened to a reservation.

@@ -9,6 +9,7 @@
 use crate::args;
 use crate::control::Control;
 use crate::listen::stream;
+use crate::mapping;
 use crate::metrics::Metrics;
 use crate::node::{self, Setup};
 use crate::output::{Output, Style};
@@ -35,6 +36,8 @@ pub(crate) struct Service {
     metrics: Option<Metrics>,
     _control: Option<Control>,
     addresses: Vec<Multiaddr>,
+    /// The router is asked to lead ports to it.
+    maps: bool,
 }
 
 impl Service {
@@ -51,6 +54,7 @@ impl Service {
         if let Some(most) = args.max_connections {
             setup.config.host.manager.limits.established = most;
         }
+        setup.map_ports(args.mapping);
         let (node, running) = setup.start(Arc::new(Watcher::new(show)))?;
         let shown = output.clone();
         node::serve_echo(&node, move |served| stream(served, &shown))?;
@@ -65,7 +69,7 @@ impl Service {
             let listener = node.listen(address).await.map_err(|error| error.to_string())?;
             addresses.extend_from_slice(listener.addresses());
         }
-        Ok(Service { node, running, metrics, _control: control, addresses })
+        Ok(Service { node, running, metrics, _control: control, addresses, maps: args.mapping.on })
     }
 
     /// Where it listens, with our peer id.
@@ -73,10 +77,13 @@ impl Service {
         &self.addresses
     }
 
-    /// Says where it listens. `hint`: what to try with the first address.
-    pub(crate) fn announce(&self, output: &Output, hint: &str) {
+    /// Says where it listens, if it does. `hint`: what to try with the first address.
+    pub(crate) fn announce(&self, output: &Output, hint: Option<&str>) {
         let all: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         let metrics = self.metrics.as_ref().map(|metrics| format!("http://{}/metrics", metrics.address()));
+        if all.is_empty() && metrics.is_none() {
+            return;
+        }
         if output.json {
             let listening = all.first().map_or("", String::as_str);
             output.object(&Listening { listening, all: &all, metrics: metrics.as_deref() });
@@ -88,8 +95,11 @@ impl Service {
         if let Some(metrics) = metrics {
             output.line(format!("metrics at {metrics}"));
         }
-        if let Some(address) = all.first() {
+        if let (Some(hint), Some(address)) = (hint, all.first()) {
             output.line(output.paint(Style::Dim, &format!("try: tidewire {hint} {address}")));
+        }
+        if self.maps {
+            mapping::begin(output);
         }
     }
 

@@ -5,14 +5,15 @@ use crate::listen::Identity;
 use crate::node::{self, Setup};
 use crate::output::span;
 use crate::probe;
-use crate::protocols::{self, PING, ProtocolError};
+use crate::protocols::{self, ECHO, PING, ProtocolError};
 use crate::record::Running;
 use crate::upgrade::{self, Upgraded};
 use crate::watch::{Told, Watcher};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidewire_connmgr as connmgr;
 use tidewire_connmgr::dial::DialOptions;
+use tidewire_connmgr::{self as connmgr, Direction};
 use tidewire_core::{Multiaddr, PeerId, Seed};
 use tidewire_dcutr::Report;
 use tidewire_dcutr::coordinator::Waits;
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     selection: Selection,
     identified: Option<Result<Identity, String>>,
     pushes: u32,
+    /// What was opened in the moment that there was a connection, until it is taken.
+    opened: BTreeMap<&'static str, Result<Stream, String>>,
     /// A relay is on the way.
     relayed: bool,
     upgraded: Upgraded,
@@ -56,13 +59,15 @@ pub(crate) struct Session {
 impl Session {
     /// Dials, through a relay if the address says so. The peer may ask who we are, and ping back, as with any node.
     pub(crate) async fn dial(address: &Multiaddr, setup: Setup) -> Result<Session, String> {
-        Session::shown(address, setup, |_| {}).await
+        Session::shown(address, setup, false, |_| {}).await
     }
 
-    /// The same, and `show` sees what happens to the node.
+    /// The same, and `show` sees what happens to the node. `at_once`: streams for echo and ping are opened on the connection in the
+    /// moment that it is there, so that they are on it whatever comes beside it later.
     pub(crate) async fn shown(
         address: &Multiaddr,
         setup: Setup,
+        at_once: bool,
         show: impl Fn(&Told<'_>) + Send + Sync + 'static,
     ) -> Result<Session, String> {
         let (patience, selection, private) = (setup.patience(), setup.selection(), setup.private());
@@ -80,12 +85,26 @@ impl Session {
         }
         let events = node.events();
         let began = Instant::now();
-        let options = DialOptions::default();
-        let connected = timeout(patience + GRACE, node.connect_to(peer, std::slice::from_ref(address), options))
-            .await
+        let connecting = async {
+            let options = DialOptions::default();
+            let connected =
+                timeout(patience + GRACE, node.connect_to(peer, std::slice::from_ref(address), options)).await;
+            (connected, began.elapsed())
+        };
+        let opening = async |protocol: &'static str| {
+            let mut options = node::on_connection(selection, patience, true);
+            // It waits for the same dial.
+            options.dial = true;
+            if !at_once {
+                return None;
+            }
+            let opened = node.open(peer, &protocols::proposal(protocol), options).await;
+            Some((protocol, opened.map_err(|error| format!("{protocol}: {error}"))))
+        };
+        let ((connected, took), echo, ping) = tokio::join!(connecting, opening(ECHO), opening(PING));
+        let connected = connected
             .map_err(|_| format!("{address} did not answer within {}", span(patience)))
             .and_then(|result| result.map_err(|error| node::why_not(address, &error, watcher.agreed(), private)));
-        let took = began.elapsed();
         let connected = match connected {
             Ok(connected) => connected,
             Err(error) => {
@@ -108,6 +127,7 @@ impl Session {
             selection,
             identified: None,
             pushes: 0,
+            opened: [echo, ping].into_iter().flatten().collect(),
             relayed: address.is_relayed(),
             upgraded,
             began: began + took,
@@ -155,9 +175,41 @@ impl Session {
         self.node.explain_punch(&self.peer).is_some_and(|view| matches!(view.waits, Waits::Attempt(..)))
     }
 
+    /// Without a report: how the direct connection came to be, or what is done about one, in a sentence.
+    pub(crate) fn explain_upgrade(&self) -> String {
+        let direct = self.direct().and_then(|direct| {
+            self.node.host(|host| host.manager().connection(direct).map(|one| (one.direction, one.remote.clone())))
+        });
+        match direct.filter(|_| !self.is_punching()) {
+            Some((Direction::Inbound, at)) => {
+                format!("the peer reached us as we are, from {at}: no hole had to be punched")
+            }
+            Some((Direction::Outbound, at)) => {
+                format!("we reached the peer at {at} as it is: no hole had to be punched")
+            }
+            None => self.explain_punch(),
+        }
+    }
+
     /// What is done about a direct connection, in words.
     pub(crate) fn explain_punch(&self) -> String {
-        self.node.explain_punch(&self.peer).map_or_else(|| "nothing is done about it".into(), |view| view.to_string())
+        let Some(view) = self.node.explain_punch(&self.peer) else {
+            return "nothing is done about a direct connection".into();
+        };
+        let protocols = self.node.host(|host| {
+            let identity = host.identity(&self.peer)?;
+            Some(identity.protocols.iter().any(|name| name.as_ref() == tidewire_dcutr::PROTOCOL))
+        });
+        let words = view.to_string();
+        let words = words.strip_prefix(&format!("{}: ", self.peer)).unwrap_or(&words);
+        match view.waits {
+            Waits::Attempt(..) => format!("the attempt is still under way: {words}"),
+            Waits::TheirMove if protocols == Some(false) => {
+                format!("the peer does not speak {}: the circuit stays", tidewire_dcutr::PROTOCOL)
+            }
+            Waits::TheirMove => "the peer is to open a stream for it, and did not; its own report says why".into(),
+            _ => words.to_owned(),
+        }
     }
 
     /// Begins an attempt at a direct connection, if there is none under way.
@@ -184,12 +236,18 @@ impl Session {
         }
     }
 
-    /// A stream on a direct connection, and where that leads to.
+    /// A stream on a direct connection, which is waited for so long at most, and where that leads to.
     ///
     /// # Errors
     /// There is none.
-    pub(crate) async fn open_directly(&self, protocol: &'static str) -> Result<(Stream, Multiaddr), String> {
-        let options = node::on_connection(self.selection, self.patience, false);
+    pub(crate) async fn open_directly(
+        &self,
+        protocol: &'static str,
+        wait: Duration,
+    ) -> Result<(Stream, Multiaddr), String> {
+        let patience =
+            if self.is_direct() { self.patience } else { wait.clamp(GRACE.min(self.patience), self.patience) };
+        let options = node::on_connection(self.selection, patience, false);
         let opened = self.node.open(self.peer, &protocols::proposal(protocol), options).await;
         let stream = opened.map_err(|error| format!("{protocol}, directly: {error}"))?;
         let remote = self.node.host(|host| {
@@ -225,8 +283,15 @@ impl Session {
         }
     }
 
-    /// A stream on the connection.
-    pub(crate) async fn open(&self, protocol: &'static str) -> Result<Stream, String> {
+    /// A stream on the connection: the one that was opened at once, if there is one, or a new one, on the best that there is by now.
+    pub(crate) async fn open(&mut self, protocol: &'static str) -> Result<Stream, String> {
+        match self.opened.remove(protocol) {
+            Some(opened) => opened,
+            None => self.open_anew(protocol).await,
+        }
+    }
+
+    async fn open_anew(&self, protocol: &'static str) -> Result<Stream, String> {
         let options = node::on_connection(self.selection, self.patience, self.relayed);
         self.node
             .open(self.peer, &protocols::proposal(protocol), options)
@@ -235,8 +300,10 @@ impl Session {
     }
 
     /// So many pings.
-    pub(crate) async fn pings(&self, count: u64) -> Result<Vec<Duration>, String> {
+    pub(crate) async fn pings(&mut self, count: u64) -> Result<Vec<Duration>, String> {
+        let opened = self.opened.remove(PING).transpose()?;
         let mut pings = Pings::new(self, keys::entropy().map_err(|error| error.to_string())?);
+        pings.stream = opened;
         let mut took = Vec::new();
         for _ in 0..count {
             took.push(pings.next().await?);
@@ -341,7 +408,7 @@ impl<'a> Pings<'a> {
         loop {
             let stream = match &mut self.stream {
                 Some(stream) => stream,
-                none => none.insert(self.session.open(PING).await?),
+                none => none.insert(self.session.open_anew(PING).await?),
             };
             let seed = self.seed.derive("ping", self.count);
             match protocols::ping(stream, &seed, self.session.patience).await {

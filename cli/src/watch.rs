@@ -15,6 +15,7 @@ use tidewire_connmgr::{self as connmgr, CloseReason, Direction, RefuseReason, St
 use tidewire_core::{Multiaddr, PeerId};
 use tidewire_dcutr::coordinator;
 use tidewire_host::StreamId;
+use tidewire_host::addresses::PortMapping;
 use tidewire_host::identify::{IDENTIFY, Identity, PUSH};
 use tidewire_host::link::Report;
 use tidewire_multistream::Protocol;
@@ -88,6 +89,8 @@ pub(crate) enum Told<'a> {
     Announced {
         addresses: &'a [Multiaddr],
     },
+    /// What came of having a port mapped at the router.
+    PortMapping(&'a PortMapping),
 }
 
 type Show = Box<dyn Fn(&Told<'_>) + Send + Sync>;
@@ -193,6 +196,7 @@ impl Observer for Watcher {
             Event::AutoRelay(event) => (self.show)(&Told::AutoRelay(event)),
             Event::Punch(event) => (self.show)(&Told::Punch(event)),
             Event::Announced { addresses } => (self.show)(&Told::Announced { addresses }),
+            Event::PortMapping(word) => (self.show)(&Told::PortMapping(word)),
             _ => {}
         }
     }

@@ -57,6 +57,10 @@ fn a_circuit_becomes_direct_and_both_ends_say_so() {
     }
     let at = told["direct_addr"].as_str().unwrap();
     assert!(at.starts_with("/ip4/") && !at.contains("p2p-circuit"), "{told}");
+    // The holder's plain dial is no attempt of the dialer's.
+    assert!(told["report"].is_null(), "{told}");
+    let said = told["explanation"].as_str().unwrap();
+    assert!(said.starts_with("the peer reached us as we are, from /ip4/"), "{told}");
 
     let direct = holder.line("of the direct connection", |line| line["direct"] == true);
     let connected = direct["peer"].clone();
@@ -106,9 +110,14 @@ fn without_private_addresses_the_circuit_stays_and_the_reason_is_told() {
     assert_eq!((code, &told["ok"], &told["upgraded"]), (0, &true.into(), &false.into()), "{told}");
     assert_eq!(told["echo"]["bytes"], 16_384, "{told}");
     assert_eq!(told["ping_after_ms"].as_array().unwrap().len(), 3, "the circuit goes on: {told}");
-    for absent in ["upgrade_ms", "direct_addr", "direct_echo"] {
-        assert!(told[absent].is_null(), "{absent}: {told}");
+    let told = told.as_object().unwrap();
+    for absent in ["upgrade_ms", "direct_addr", "direct_echo", "report"] {
+        assert_eq!(told.get(absent), Some(&Value::Null), "{absent}: {told:?}");
     }
+    assert!(
+        told["explanation"].as_str().unwrap().starts_with("the peer is to open a stream for it, and did not"),
+        "{told:?}"
+    );
     let punch = holder.event("punch_report");
     assert_eq!(punch["upgraded"], false, "{punch}");
     assert!(punch["report"]["sentence"].as_str().unwrap().contains("public address"), "{punch}");
@@ -123,6 +132,78 @@ fn who_wants_no_direct_connection_gets_none() {
     assert_eq!((code, &told["upgraded"]), (0, &false.into()), "{told}");
     assert!(told["report"].is_null(), "{told}");
     assert!(!protocols(&told).contains("dcutr"), "{told}");
+    assert_eq!(told["explanation"], "the peer does not speak /libp2p/dcutr: the circuit stays");
+    let (told, _) = report(&["dial-circuit", &holder.address, "--wait", "0.5", "--no-dcutr"]);
+    assert_eq!(told["explanation"], "nothing is done about a direct connection", "{told}");
+}
+
+/// All that a program finds in the line of `dial-circuit`.
+const KEYS: [&str; 8] = ["ok", "echo", "upgraded", "upgrade_ms", "direct_addr", "direct_echo", "report", "explanation"];
+
+fn has_all_keys(told: &Value) {
+    let there = told.as_object().unwrap();
+    assert!(KEYS.iter().all(|key| there.contains_key(*key)), "{told}");
+}
+
+#[test]
+fn every_key_is_there_whatever_becomes_of_a_circuit() {
+    let relay = relay();
+    let holder = holder(&relay, &["--private"]);
+    let (told, _) = report(&["dial-circuit", &holder.address]);
+    has_all_keys(&told);
+    assert_eq!((&told["upgraded"], &told["explanation"]), (&false.into(), &Value::Null), "nobody waited: {told}");
+    has_all_keys(&report(&["dial-circuit", &holder.address, "--wait", "20", "--private"]).0);
+    let (told, code) = report(&["dial-circuit", &format!("{}/p2p-circuit/p2p/{STRANGER}", relay.address)]);
+    has_all_keys(&told);
+    assert_eq!((code, &told["ok"], &told["echo"]), (1, &false.into(), &Value::Null), "{told}");
+    // What was there when it failed stays in it.
+    let small = Listening::of(&["relay", "--data-limit", "24KiB"]);
+    let holder = self::holder(&small, &[]);
+    let words = ["dial-circuit", &holder.address, "--size", "4KiB", "--wait", "0", "--hold", "1", "--no-dcutr"];
+    let (told, code) = report(&words);
+    assert_eq!((code, &told["echo"]["bytes"]), (0, &4096.into()), "{told}");
+    // Of one that was never one, none.
+    let listener = Listening::start(&[]);
+    let (told, _) = report(&["dial", &listener.address, "--size", "1"]);
+    assert!(told.get("upgraded").is_none() && told.get("explanation").is_none(), "{told}");
+}
+
+#[test]
+fn an_attempt_that_outlasts_the_wait_is_told_as_far_as_it_is() {
+    let (relay, folder) = (relay(), Folder::new());
+    // Connections to it are made, and nobody says anything on them; and the holder has no room for one more of its own.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = format!("/ip4/127.0.0.1/tcp/{}", mute.local_addr().unwrap().port());
+    let config = without_plain_dials(&folder);
+    let words = ["--private", "--listen", LOOPBACK, "--announce", &mute, "--max-connections", "2", "--config", &config];
+    let holder = holder(&relay, &words);
+    let words = ["dial-circuit", &holder.address, "--wait", "1", "--private", "--listen", LOOPBACK];
+    let (told, code) = report(&words);
+    assert_eq!((code, &told["ok"], &told["upgraded"]), (0, &true.into(), &false.into()), "{told}");
+    has_all_keys(&told);
+    assert!(told["report"].is_null(), "{told}");
+    assert!(told["explanation"].as_str().unwrap().starts_with("the attempt is still under way: try "), "{told}");
+}
+
+#[cfg(unix)]
+#[test]
+fn who_is_interrupted_while_waiting_says_how_far_it_was() {
+    let relay = relay();
+    let holder = holder(&relay, &["--no-dcutr"]);
+    let waiting = ["dial-circuit", &holder.address, "--wait", "60", "--json"];
+    let mut child = common::tidewire(&waiting).spawn().unwrap();
+    relay.event("circuit_opened");
+    holder.event("stream");
+    std::thread::sleep(Duration::from_millis(300));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&told["ok"], &told["error"]), (&false.into(), &"ended by SIGINT".into()), "{told}");
+    assert_eq!(told["echo"]["bytes"], 16_384, "{told}");
+    assert_eq!(told["explanation"], "the peer does not speak /libp2p/dcutr: the circuit stays", "{told}");
 }
 
 #[test]
@@ -143,12 +224,14 @@ fn punch_shows_it_and_its_exit_code_says_how_it_went() {
     let (told, code) = lines(&["punch", &relay.address, private.peer(), "--private"]);
     let last = told.last().unwrap();
     assert_eq!((code, &last["ok"], &last["upgraded"]), (0, &true.into(), &true.into()), "{told:?}");
+    assert!(last["error"].is_null() && last["explanation"].as_str().is_some_and(|said| !said.is_empty()), "{last}");
     assert!(last["direct_addr"].as_str().is_some_and(|at| at.starts_with("/ip4/")), "{last}");
     let punch = private.event("punch_report");
     assert_eq!(punch["upgraded"], true, "who shows it waits until both know: {punch}");
 
     let public = holder(&relay, &[]);
-    let output = run(&["punch", &relay.address, public.peer(), "--wait", "0.5", "--listen", LOOPBACK]);
+    // The address of the circuit is as good as the two.
+    let output = run(&["punch", &public.address, "--wait", "0.5", "--listen", LOOPBACK]);
     let said = stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("a circuit to ..") && said.contains("the peer punches"), "{said}");
@@ -256,7 +339,8 @@ fn punch_says_why_there_is_not_even_a_circuit() {
     let (told, code) = lines(&["punch", &relay.address, STRANGER]);
     let last = told.last().unwrap();
     assert_eq!((code, &last["ok"], &last["upgraded"]), (1, &false.into(), &false.into()), "{told:?}");
-    assert!(last["error"].as_str().unwrap().contains("NO_RESERVATION"), "{last}");
+    let error = last["error"].as_str().unwrap();
+    assert!(error.contains("NO_RESERVATION") && error.contains("the peer holds no reservation there"), "{last}");
     let (told, code) = lines(&["punch", relay.address.split("/p2p/").next().unwrap(), relay.peer()]);
     assert_eq!(code, 1, "{told:?}");
     assert!(told[0]["error"].as_str().unwrap().contains("the relay and the peer are one"), "{told:?}");
@@ -273,6 +357,8 @@ fn what_can_not_be_meant_is_said_on_one_line() {
         (vec!["punch", &relay, STRANGER], "the relay and the peer are one"),
         (vec!["punch", "/ip4/127.0.0.1/udp/1", STRANGER], "RELAY: /ip4/127.0.0.1/udp/1: expected /tcp/PORT"),
         (vec!["punch", &relay, STRANGER, "more"], "one word too many"),
+        (vec!["punch", &circuit, STRANGER], "one word too many"),
+        (vec!["punch", &format!("{relay}/p2p-circuit/p2p/{STRANGER}")], "the relay and the peer are one"),
         (vec!["punch", &relay, STRANGER, "--wait", "soon"], "--wait: expected seconds"),
         (vec!["punch", &relay, STRANGER, "--no-dcutr"], "--no-dcutr is not an option"),
         (vec!["dial-circuit", &circuit, "--wait"], "--wait: a value is missing"),
@@ -316,11 +402,42 @@ fn what_both_ends_record_replays_identically_and_is_drawn_in_words() {
 }
 
 #[test]
+fn a_holder_listens_where_holes_are_punched_from_unless_circuits_stay_circuits() {
+    let relay = relay();
+    let first = |words: &[&str]| lines_until_reserved(&[&["reserve", relay.address.as_str()], words].concat());
+    let lines = first(&[]);
+    assert!(lines[0]["listening"].as_str().is_some_and(|at| at.contains("/tcp/")), "{lines:?}");
+    assert_eq!(lines[0]["all"][0], lines[0]["listening"], "{lines:?}");
+    assert!(first(&["--no-dcutr"]).iter().all(|line| line["listening"].is_null()));
+    let lines = first(&["--no-dcutr", "--listen", LOOPBACK]);
+    assert!(lines[0]["listening"].as_str().is_some_and(|at| at.starts_with("/ip4/127.0.0.1/tcp/")), "{lines:?}");
+    let lines = first(&["--listen", LOOPBACK]);
+    assert_eq!(lines[0]["all"].as_array().unwrap().len(), 1, "only there: {lines:?}");
+}
+
+/// What a holder says up to its reservation.
+fn lines_until_reserved(words: &[&str]) -> Vec<Value> {
+    let mut child = common::tidewire(&[words, &["--json"]].concat()).spawn().unwrap();
+    let mut lines = Vec::<Value>::new();
+    for line in std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap())) {
+        lines.push(serde_json::from_str(&line.unwrap()).unwrap());
+        if lines.last().is_some_and(|line| line["reserved"] == true) {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lines
+}
+
+#[test]
 fn attempts_are_counted() {
     let relay = relay();
     // Of the system's choice, and free again.
     let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let holder = holder(&relay, &["--private", "--metrics", &at]);
+    let folder = Folder::new();
+    let config = folder.write("short.toml", "[host.punching]\npunch_timeout = \"500ms\"\n");
+    let holder = holder(&relay, &["--private", "--metrics", &at, "--config", &config]);
     let (told, _) = report(&["dial-circuit", &holder.address, "--wait", "20", "--private"]);
     assert_eq!(told["upgraded"], true, "{told}");
     let (told, _) = report(&["dial-circuit", &holder.address, "--hold", "0.5"]);

@@ -163,6 +163,27 @@ fn who_is_no_relay_is_not_asked_again() {
 }
 
 #[test]
+fn a_relay_that_can_not_be_reached_is_told_once_a_try_in_the_same_words() {
+    let other = Listening::start(&[]);
+    let wrong = format!("{}/p2p/{STRANGER}", other.address.split("/p2p/").next().unwrap());
+    let nobody = format!("/ip4/127.0.0.1/tcp/1/p2p/{STRANGER}");
+    for (address, why) in [(wrong, "another peer answered"), (nobody, "refused")] {
+        let mut child = tidewire(&["reserve", &address, "--json", "--no-dcutr"]).spawn().unwrap();
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let failed: Vec<Value> = lines.filter(|line| line["event"] != "announced").take(3).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for line in &failed {
+            assert_eq!((&line["event"], &line["relay"]), (&"relay_failed".into(), &STRANGER.into()), "{failed:?}");
+            assert!(line["error"].as_str().unwrap().contains(why), "{failed:?}");
+            assert_eq!(line["error"], failed[0]["error"], "{failed:?}");
+            assert!(line["retry_seconds"].as_f64() > Some(0.5), "{failed:?}");
+        }
+    }
+}
+
+#[test]
 fn a_reservation_is_renewed_and_told() {
     let relay = relay(&["--ttl", "8"]);
     let holder = Listening::reserve(&[&relay.address]);

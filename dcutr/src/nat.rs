@@ -36,7 +36,8 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use tidewire_core::{Multiaddr, Reach};
 
-/// One observation: over a connection from `local` to `observer`, we were seen as `seen`.
+/// One observation: over a connection from `local` to `observer`, we were seen as `seen`. Of connections that we dialed only: who
+/// dials us comes by a mapping that was made for somebody else, and says nothing of what a new destination sees.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sight {

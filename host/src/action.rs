@@ -209,7 +209,7 @@ pub enum Event {
         peer: PeerId,
         /// What it said.
         identity: Box<Identity>,
-        /// It told us of a change.
+        /// It told us unasked: of a change, or with its first words on a circuit that it made.
         pushed: bool,
     },
     /// A peer did not say who it is.

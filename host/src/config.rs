@@ -24,7 +24,8 @@ pub struct Config {
     pub agent: SmolStr,
     /// Ask each peer who it is. Default true.
     pub identify: bool,
-    /// Tell peers when what we say of ourselves changed. Default true.
+    /// Tell peers when what we say of ourselves changed; and those that we reached through a relay at once and unasked, if holes are
+    /// punched: they then need not ask before they make the connection a direct one. Default true.
     pub push: bool,
     /// How long addresses are believed that a peer said of itself, counted from its last word. Default 2 h.
     pub identify_ttl: Duration,

@@ -21,30 +21,19 @@ const KEPT: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Way {
-    /// SYNs that cross make a connection.
+    /// There is one.
     Punch,
-    /// A is public, and B knows: its plain dial is enough.
-    Plain,
-    /// One of them could be dialed if it didn't dial itself. In a punch both do, and SYNs that cross break each other: there is a
-    /// connection only if one dials so much later that the other's is there by then. Nothing is demanded.
-    Alone,
     /// There is none.
     Never,
 }
 
 impl Way {
     pub(crate) fn of(a: &Front, b: &Front) -> Way {
-        let verdict = scene::theory(a, b);
-        match (verdict.crossing, a) {
-            (true, _) => Way::Punch,
-            (false, Front::Open) => Way::Plain,
-            (false, _) if verdict.possible() => Way::Alone,
-            (false, _) => Way::Never,
-        }
+        if scene::theory(a, b).possible() { Way::Punch } else { Way::Never }
     }
 
-    pub(crate) const fn is_expected(self) -> bool {
-        matches!(self, Way::Punch | Way::Plain)
+    pub(crate) fn is_expected(self) -> bool {
+        self == Way::Punch
     }
 }
 
@@ -168,7 +157,7 @@ impl Matrix {
 /// What of a run is not as it should be.
 fn faults(way: Way, punched: &Punched) -> Vec<String> {
     let mut faults = Vec::new();
-    if punched.upgraded != way.is_expected() && way != Way::Alone {
+    if punched.upgraded != way.is_expected() {
         let (found, said) = if punched.upgraded { ("an upgrade", "none") } else { ("no upgrade", "one") };
         faults.push(format!("{found}, where theory says {said} ({way:?}): {}", punched.words));
     }
@@ -273,8 +262,7 @@ mod tests {
         assert_eq!(faults(Way::Punch, &punched(true, 0.1)), [""; 0]);
         assert_eq!(faults(Way::Punch, &punched(true, 0.11)).len(), 1);
         assert_eq!(faults(Way::Never, &punched(true, 0.0)).len(), 1);
-        assert_eq!(faults(Way::Alone, &punched(true, 0.0)), [""; 0]);
-        assert_eq!(faults(Way::Plain, &punched(false, 0.0)).len(), 2);
+        assert_eq!(faults(Way::Punch, &punched(false, 0.0)).len(), 2);
         let mut matrix = Matrix::new(&front::others()[..2], 1);
         matrix.add(1, 5, Ok(punched(false, 0.0)));
         assert!(!matrix.holds());

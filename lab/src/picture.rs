@@ -20,7 +20,6 @@ const PAPER: Colour = [255, 255, 255];
 const INK: Colour = [40, 40, 48];
 const WRONG: Colour = [214, 40, 40];
 const NEVER: Colour = [226, 228, 232];
-const ALONE: Colour = [178, 190, 214];
 
 /// Pixels, row by row.
 struct Canvas {
@@ -89,7 +88,6 @@ fn colour(cell: &Cell) -> Colour {
         (0, ..) => PAPER,
         (_, 1.., _) => WRONG,
         (_, _, Way::Never) => NEVER,
-        (_, _, Way::Alone) => ALONE,
         // Paler where more tries were needed.
         _ => {
             let (part, whole) = (i64::from(cell.first), i64::from(cell.runs));
@@ -108,7 +106,6 @@ fn draw(matrix: &Matrix) -> Canvas {
         (colour(&Cell { way: Way::Punch, runs: 1, upgraded: 1, first: 1, wrong: 0 }), "UPGRADED, ALL ON THE FIRST TRY"),
         (colour(&Cell { way: Way::Punch, runs: 1, upgraded: 1, first: 0, wrong: 0 }), "UPGRADED, MORE TRIES"),
         (NEVER, "NONE, THEORY SAYS NONE"),
-        (ALONE, "BY CHANCE, BOTH DIAL WHERE ONE SHOULD"),
         (WRONG, "NOT AS IT SHOULD BE"),
     ];
     let side = name + axis.len() + 2 * MARGIN;

@@ -1,12 +1,16 @@
 //! One punch: a relay, two whole hosts behind their fronts, and the paths between them, all drawn from a seed.
 //!
 //! ```text
-//!          relay 11.0.0.1
+//!    relay 11.0.0.1, another 11.0.0.4
 //!         /              \            each path 20 to 200 ms one way; on every other seed the
 //!   [front A]          [front B]      ways there and back differ, by half at most
 //!     |     `----------'   |
 //!     A                    B          A dials B through the relay; B, who listens there, punches
 //! ```
+//! Both know another node on the internet, too, as all nodes do that are part of a network: two who see a host tell it whether its
+//! NAT gives a new port per destination. Three would tell whether ports follow each other, so that the next one can be guessed; of
+//! that theory says nothing.
+//!
 //! The punch waits half of the round trip where it would have to wait for one way alone. So how much the two ways may differ decides
 //! how far apart both dial at best: by half at most is a tenth of the round trip.
 
@@ -30,6 +34,8 @@ pub(crate) const PORT: u16 = 4001;
 pub(crate) const RELAY: u8 = 1;
 const A: u8 = 2;
 const B: u8 = 3;
+/// The other node that both know.
+const OTHER: u8 = 4;
 /// What one way takes.
 const ONE_WAY: (u64, u64) = (20, 200);
 /// How long an attempt may take: 3 tries, each with its stream, its dials, and the settling.
@@ -98,7 +104,12 @@ pub(crate) fn add_host(world: &mut World, n: u8, front: &Front) -> HostId {
 }
 
 fn relay_address() -> Multiaddr {
-    Multiaddr::tcp((ipv4(u32::from(RELAY)), PORT).into())
+    public_address(RELAY)
+}
+
+/// Where the `n`-th node listens, if nothing is in front of it.
+fn public_address(n: u8) -> Multiaddr {
+    Multiaddr::tcp((ipv4(u32::from(n)), PORT).into())
 }
 
 /// Who the `n`-th node is.
@@ -181,11 +192,11 @@ pub(crate) fn skews(a: &Report, b: &Report) -> Vec<f64> {
     a.tries.iter().zip(&b.tries).filter_map(skew).collect()
 }
 
-/// Draws the paths between three.
-fn paths(world: &mut World, rng: &mut Rng, hosts: [HostId; 3], symmetric: bool) {
+/// Draws the paths between them.
+fn paths(world: &mut World, rng: &mut Rng, hosts: [HostId; 4], symmetric: bool) {
     let (least, most) = ONE_WAY;
-    let [relay, a, b] = hosts;
-    for (from, to) in [(relay, a), (relay, b), (a, b)] {
+    let [relay, a, b, other] = hosts;
+    for (from, to) in [(relay, a), (relay, b), (a, b), (other, a), (other, b)] {
         let there = least + rng.below(most - least + 1);
         let back = match symmetric {
             true => there,
@@ -210,7 +221,14 @@ pub(crate) fn punch_in(world: &mut World, a: &Front, b: &Front, symmetric: bool)
     let relay = add_relay(world, |_| {});
     let [a, b] = [(A, a), (B, b)].map(|(n, front)| add_host(world, n, front));
     let mut rng = Rng::new(world.rng().next_u64());
-    paths(world, &mut rng, [relay, a, b], symmetric);
+    let known = node(world, OTHER, public_address(OTHER), |_| {});
+    let known = world.add(known, [ipv4(u32::from(OTHER))]);
+    paths(world, &mut rng, [relay, a, b, known], symmetric);
+    // From the port that they listen on, by then.
+    world.run_for(LOOK)?;
+    for id in [a, b] {
+        tell(world, id, |node, now| node.connect(now, 6, peer(OTHER), &[public_address(OTHER)]));
+    }
     world.run_for(Duration::from_secs(2))?;
     if !reserve(world, b)? {
         return Err("B got no reservation".into());

@@ -41,8 +41,6 @@ fn symbol(cell: &Cell) -> String {
     let share = || format!("{}", u64::from(cell.upgraded) * 100 / u64::from(cell.runs.max(1)));
     let text = match (cell.way, cell.runs) {
         (_, 0) => "?".to_owned(),
-        (Way::Alone, _) if cell.upgraded > 0 => format!("{}o", share()),
-        (Way::Alone, _) => "o".to_owned(),
         (way, _) if way.is_expected() || cell.upgraded > 0 => share(),
         _ => "-".to_owned(),
     };
@@ -59,8 +57,6 @@ Each row of NATs stands for all its port policies, and for all four answers to a
 at once, ICMP after 6 s.
   100   per cent of the runs that ended in a direct connection; theory says all
   -     none; theory says none
-  o     as good as none; one side could be dialed if it didn't dial itself, but in a punch both do, and break each other's
-        attempt unless one is late enough
   !     something was not as it should be: see the list
 ";
 
@@ -112,16 +108,13 @@ fn totals(matrix: &Matrix, command: &str) -> String {
     );
     let expected = |way: Way| way.is_expected();
     let never = |way: Way| way == Way::Never;
-    let alone = |way: Way| way == Way::Alone;
     let _ = writeln!(
         out,
-        "upgraded where theory says yes: {} of {}; where it says no: {} of {}; where only one should dial: {} of {}",
+        "upgraded where theory says yes: {} of {}; where it says no: {} of {}",
         sum(expected, |cell| cell.upgraded),
         sum(expected, |cell| cell.runs),
         sum(never, |cell| cell.upgraded),
         sum(never, |cell| cell.runs),
-        sum(alone, |cell| cell.upgraded),
-        sum(alone, |cell| cell.runs),
     );
     let _ = writeln!(
         out,

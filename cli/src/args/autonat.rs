@@ -32,7 +32,7 @@ pub(super) fn server(parser: &mut Parser) -> Result<Command, Unusable> {
             Word::Option(option) => serving.option(&option, parser, "tidewire autonat-server --help")?,
         }
     }
-    serving.check(true)?;
+    serving.check(Some(super::LISTEN_ADDRESS))?;
     Ok(Command::AutonatServer(AutonatServer { serving }))
 }
 
@@ -53,6 +53,6 @@ pub(super) fn client(parser: &mut Parser) -> Result<Command, Unusable> {
         }
     }
     // Who asks about another address need not listen at all.
-    serving.check(serving.announce.is_empty())?;
+    serving.check(serving.announce.is_empty().then_some(super::LISTEN_ADDRESS))?;
     Ok(Command::AutonatClient(AutonatClient { server: given(to, ADDRESS)?, serving }))
 }

@@ -2,6 +2,7 @@
 
 mod address;
 mod autonat;
+mod mapping;
 mod punching;
 mod relays;
 mod words;
@@ -11,6 +12,7 @@ use crate::{replay, trace};
 use address::{Purpose, address};
 pub(crate) use autonat::{AutonatClient, AutonatServer};
 use lexopt::Parser;
+pub(crate) use mapping::Mapping;
 pub(crate) use punching::{Punch, Punching};
 pub(crate) use relays::{Listen, Relay, Reserve, Serving};
 use std::ffi::OsString;

@@ -67,13 +67,24 @@ pub(super) fn punch(parser: &mut Parser) -> Result<Command, Unusable> {
             Word::Option(o) if o == "--listen" => listen.push(address(&o, &text(parser, &o)?, Purpose::Listen)?),
             Word::Option(o) if o == "--announce" => announce.push(address(&o, &text(parser, &o)?, Purpose::Announce)?),
             Word::Value(word) if relay.is_none() => {
-                relay = Some(address("RELAY", &utf8("RELAY", word)?, Purpose::Relay)?);
+                let word = utf8("RELAY", word)?;
+                // The address of a circuit, as tidewire reserve prints it, is both.
+                if word.contains("/p2p-circuit/p2p/") {
+                    let circuit = address("the address", &word, Purpose::Circuit)?;
+                    (relay, peer) = (circuit.split_circuit().map(|(relay, _)| relay), circuit.peer_id());
+                } else {
+                    relay = Some(address("RELAY", &word, Purpose::Relay)?);
+                }
             }
             Word::Value(word) if peer.is_none() => {
                 let word = utf8("PEER", word)?;
                 peer = Some(word.parse::<PeerId>().map_err(|error| Unusable(format!("PEER: {word:?}: {error}")))?);
             }
-            Word::Value(word) => return fail(format!("{word:?} is one word too many; punch takes RELAY and PEER")),
+            Word::Value(word) => {
+                return fail(format!(
+                    "{word:?} is one word too many; punch takes RELAY and PEER, or one address of a circuit"
+                ));
+            }
             Word::Option(option) => node.option(&option, parser, "tidewire punch --help")?,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::address::{Purpose, address};
 use super::words::{Word, bytes, fail, is_help, next, number, seconds, text, value};
-use super::{Command, Node, Punching, Unusable, given, only_one, socket};
+use super::{Command, Mapping, Node, Punching, Unusable, given, only_one, socket};
 use crate::help;
 use lexopt::Parser;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ pub(crate) struct Serving {
     pub(crate) max_connections: Option<u32>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) control: Option<PathBuf>,
+    pub(crate) mapping: Mapping,
     pub(crate) node: Node,
 }
 
@@ -52,13 +53,16 @@ pub(super) fn listen(parser: &mut Parser) -> Result<Command, Unusable> {
         match arg {
             Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::LISTEN)),
             Word::Option(o) if o == "--auto-relay" => relays.extend(some_relays(parser)?),
+            Word::Option(o) if serving.mapping.option(&o, parser)? => {}
             Word::Value(word) => {
                 return fail(format!("{word:?} is in the way; addresses to listen on come behind --listen"));
             }
             Word::Option(option) => serving.option(&option, parser, "tidewire listen --help")?,
         }
     }
-    serving.check(true)?;
+    // Who is reached through relays punches holes too.
+    let usual = if relays.is_empty() { serving.usual() } else { super::EVERYWHERE };
+    serving.check(Some(usual))?;
     Ok(Command::Listen(Listen { serving, relays }))
 }
 
@@ -83,13 +87,14 @@ pub(super) fn relay(parser: &mut Parser) -> Result<Command, Unusable> {
                 }
                 relay.ttl = Some(ttl);
             }
+            Word::Option(o) if relay.serving.mapping.option(&o, parser)? => {}
             Word::Value(word) => {
                 return fail(format!("{word:?} is in the way; addresses to listen on come behind --listen"));
             }
             Word::Option(option) => relay.serving.option(&option, parser, "tidewire relay --help")?,
         }
     }
-    relay.serving.check(true)?;
+    relay.serving.check(Some(relay.serving.usual()))?;
     Ok(Command::Relay(relay))
 }
 
@@ -98,12 +103,13 @@ pub(super) fn reserve(parser: &mut Parser) -> Result<Command, Unusable> {
     while let Some(arg) = next(parser)? {
         match arg {
             Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::RESERVE)),
-            Word::Option(o) if punching.option(&o) => {}
+            Word::Option(o) if punching.option(&o) || serving.mapping.option(&o, parser)? => {}
             Word::Value(word) => only_one(&mut to, word, "reserve", Purpose::Relay)?,
             Word::Option(option) => serving.option(&option, parser, "tidewire reserve --help")?,
         }
     }
-    serving.check(false)?;
+    let listen = (!punching.off || serving.mapping.on).then_some(super::EVERYWHERE);
+    serving.check(listen)?;
     Ok(Command::Reserve(Reserve { relay: given(to, RELAY)?, punching, serving }))
 }
 
@@ -140,10 +146,16 @@ impl Serving {
         Ok(())
     }
 
-    /// `listens`: it listens in any case.
-    pub(super) fn check(&mut self, listens: bool) -> Result<(), Unusable> {
-        if listens && self.addresses.is_empty() {
-            self.addresses.push(address("--listen", super::LISTEN_ADDRESS, Purpose::Listen)?);
+    /// Where it listens if that isn't said.
+    pub(super) const fn usual(&self) -> &'static str {
+        if self.mapping.on { super::EVERYWHERE } else { super::LISTEN_ADDRESS }
+    }
+
+    /// `listen`: where it listens if that isn't said.
+    pub(super) fn check(&mut self, listen: Option<&str>) -> Result<(), Unusable> {
+        self.mapping.check(&self.addresses, self.node.config.is_some())?;
+        if let Some(usual) = listen.filter(|_| self.addresses.is_empty()) {
+            self.addresses.push(address("--listen", usual, Purpose::Listen)?);
         }
         self.node.check()
     }

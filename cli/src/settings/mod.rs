@@ -10,6 +10,7 @@
 
 mod of_host;
 mod of_links;
+mod of_mapping;
 mod of_punches;
 mod of_reach;
 mod of_relays;
@@ -92,6 +93,7 @@ pub(crate) fn sections() -> Vec<Section> {
     of_reach::sections(&mut all);
     of_punches::sections(&mut all);
     of_links::sections(&mut all);
+    of_mapping::sections(&mut all);
     all
 }
 

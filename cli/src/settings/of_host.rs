@@ -19,7 +19,9 @@ pub(super) fn sections(all: &mut Vec<Section>) {
             "Which family of protocols we belong to, for identify. Default ipfs/0.1.0, as the peers have it.",
         agent: "Which program we are, for identify. Default tidewire/ and the version.",
         identify: "Ask each peer who it is. Default true.",
-        push: "Tell peers when what we say of ourselves changed. Default true.",
+        push:
+            "Tell peers when what we say of ourselves changed; and those that we reached through a relay at once and \
+            unasked, if holes are punched. Default true.",
         identify_ttl:
             "How long addresses are believed that a peer said of itself, counted from its last word. Default 2 h.",
         reuse_port: "Dial from the ports on which we listen, so that others see them. Default true.",

@@ -1,6 +1,7 @@
 use super::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tidewire_adapter::PortMapConfig;
 use tidewire_host::record::RecordConfig;
 use tidewire_relay::autonat::{v1, v2};
 use tidewire_relay::autorelay::AutoRelayConfig;
@@ -42,6 +43,10 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("host.punching", "dcutr/src/coordinator/config.rs", "Config"),
     ("host.punching.addresses", "dcutr/src/candidate.rs", "Config"),
     ("record", "host/src/record/recorder.rs", "RecordConfig"),
+    ("port_mapping", "adapters/common/src/portmap/mod.rs", "PortMapConfig"),
+    ("port_mapping.mapper", "portmap/src/mapper/config.rs", "MapperConfig"),
+    #[cfg(feature = "upnp")]
+    ("port_mapping.upnp", "adapters/common/src/portmap/upnp.rs", "UpnpConfig"),
     ("link", "host/src/link/config.rs", "LinkConfig"),
     ("link.relay", "relay/src/exchange/config.rs", "Config"),
     ("link.dcutr", "dcutr/src/exchange/config.rs", "Config"),
@@ -55,10 +60,16 @@ const SOURCES: &[(&str, &str, &str)] = &[
     ("upgrade.connection", "upgrade/src/connection/mod.rs", "Config"),
     ("upgrade.connection.negotiation", "multistream/src/config.rs", "Config"),
 ];
-/// A file of its own behind --psk, what the node itself serves, a table of all autonomous systems, what --auto-relay names, and
-/// what asks routers for ports, which this program doesn't.
-const NO_SETTINGS: [&str; 5] =
-    ["upgrade.psk", "upgrade.connection.router", "asns", "host.relay.auto_relay.static_relays", "port_mapping"];
+/// A file of its own behind --psk, what the node itself serves, a table of all autonomous systems, what --auto-relay names; and
+/// what this program may be built without.
+const NO_SETTINGS: &[&str] = &[
+    "upgrade.psk",
+    "upgrade.connection.router",
+    "asns",
+    "host.relay.auto_relay.static_relays",
+    #[cfg(not(feature = "upnp"))]
+    "port_mapping.upnp",
+];
 
 fn fields(file: &str, name: &str) -> Option<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
@@ -103,8 +114,16 @@ fn every_field_of_every_config_is_in_the_file_and_nothing_else() {
 fn every_struct_whose_name_says_configuration_is_looked_at() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut missing = Vec::new();
-    let folders =
-        ["host/src", "connmgr/src", "relay/src", "upgrade/src/muxer", "upgrade/src/pipeline", "upgrade/src/connection"];
+    let folders = [
+        "host/src",
+        "connmgr/src",
+        "relay/src",
+        "upgrade/src/muxer",
+        "upgrade/src/pipeline",
+        "upgrade/src/connection",
+        "portmap/src",
+        "adapters/common/src/portmap",
+    ];
     for folder in folders {
         walk(&root.join(folder), &mut |path, source| {
             for line in source.lines().filter_map(|line| line.strip_prefix("pub struct ")) {
@@ -120,7 +139,13 @@ fn every_struct_whose_name_says_configuration_is_looked_at() {
 }
 
 /// Of machines that a node has not, or has inside under other numbers.
-const NOT_OF_A_NODE: &[&str] = &["SoloConfig", "SharedConfig", "ComponentsConfig"];
+const NOT_OF_A_NODE: &[&str] = &[
+    "SoloConfig",
+    "SharedConfig",
+    "ComponentsConfig",
+    #[cfg(not(feature = "upnp"))]
+    "UpnpConfig",
+];
 
 fn walk(folder: &Path, look: &mut impl FnMut(&Path, &str)) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -140,6 +165,7 @@ fn what_is_printed_is_read_as_the_same() {
     assert_eq!(print(&read), text);
     let mut expected = default();
     expected.record = Some(RecordConfig::default());
+    expected.port_mapping = Some(PortMapConfig::default());
     let relay = &mut expected.host.relay;
     relay.server = Some(ServerConfig::default());
     relay.auto_relay = Some(AutoRelayConfig::default());
@@ -175,6 +201,15 @@ fn a_file_changes_what_is_in_it_and_leaves_the_rest() {
 }
 
 #[test]
+fn a_router_and_its_port_can_be_set() {
+    let text = "[port_mapping]\ngateway = \"192.168.1.1\"\nannounced_at = \"off\"\nmapper.router_port = 1234\n";
+    let read = read_text(text).unwrap().port_mapping.unwrap();
+    assert_eq!(read.gateway, Some("192.168.1.1".parse().unwrap()));
+    assert_eq!((read.announced_at, read.mapper.router_port), (None, 1234));
+    assert_eq!(read.look, PortMapConfig::default().look);
+}
+
+#[test]
 fn what_is_wrong_is_said_with_its_line_and_what_was_meant() {
     let table = [
         ("\nhost.identfy = true", "2: there is no host.identfy; did you mean host.identify?"),
@@ -190,6 +225,11 @@ fn what_is_wrong_is_said_with_its_line_and_what_was_meant() {
         ("[upgrade]\ntimeout = 10", "2: upgrade.timeout: expected a time such as \"10s\""),
         ("[upgrade]\nmuxers = []", "2: upgrade.muxers: expected \"yamux\" or \"mplex\" at least"),
         ("[upgrade]\nmuxers = [\"qmux\"]", "2: upgrade.muxers: expected \"yamux\" or \"mplex\", got \"qmux\""),
+        ("[port_mapping]\ngateway = \"router\"", "2: port_mapping.gateway: expected an IP address such as"),
+        (
+            "[port_mapping.mapper]\nrouter_port = 65536",
+            "2: port_mapping.mapper.router_port: expected a whole number up to",
+        ),
         ("[upgrade]\nearly_muxer = \"yes\"", "2: upgrade.early_muxer: expected true or false, got \"yes\""),
     ];
     for (text, part) in table {

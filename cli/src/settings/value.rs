@@ -1,7 +1,7 @@
 //! How values look in the file, both ways.
 
 use crate::args::{MUXERS, SECURITIES, SELECTIONS};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tidewire_core::{Multiaddr, Transport};
 use tidewire_host::addresses::{Filter, Loopback};
@@ -88,6 +88,59 @@ impl Value for Duration {
             Some(text) => parse_time(text).ok_or_else(expected),
             None => Err(expected()),
         }
+    }
+}
+
+/// A port: one more than the largest is no way to say that there is none.
+impl Value for u16 {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let number = number(value).and_then(|number| number.try_into().ok());
+        number.ok_or_else(|| format!("expected a whole number up to {}, got {}", u16::MAX, got(value)))
+    }
+}
+
+/// What has a notation of its own: one of it, or perhaps none (`"off"`).
+macro_rules! noted {
+    ($($kind:ty: $example:literal),*) => {$(
+        impl Value for $kind {
+            fn show(&self) -> String {
+                quoted(&self.to_string())
+            }
+
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                let read = word(value).and_then(|word| word.parse().ok());
+                read.ok_or_else(|| format!("expected {}, got {}", $example, got(value)))
+            }
+        }
+
+        impl Value for Option<$kind> {
+            fn show(&self) -> String {
+                self.map_or_else(|| "\"off\"".into(), |one| one.show())
+            }
+
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                if word(value) == Some("off") {
+                    return Ok(None);
+                }
+                <$kind>::read(value).map(Some).map_err(|why| format!("{why}; or \"off\""))
+            }
+        }
+    )*};
+}
+noted!(IpAddr: "an IP address such as \"192.168.1.1\"", SocketAddr: "an IP address and a port such as \"192.168.1.1:5351\"");
+
+impl Value for Vec<IpAddr> {
+    fn show(&self) -> String {
+        show_list(self, ToString::to_string)
+    }
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let read = |word: &str| word.parse().map_err(|_| format!("expected an IP address, got {word:?}"));
+        words(value)?.into_iter().map(read).collect()
     }
 }
 

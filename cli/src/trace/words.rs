@@ -321,7 +321,7 @@ fn of_event(event: &Event) -> Words {
         Event::NotListening { listener, address } => nobody("no more listening", format!("{listener} at {address}")),
         Event::ListenerClosed { listener, why } => nobody("listener closed", format!("{listener}: {why}")),
         Event::Identified { peer, identity, pushed, .. } => {
-            let verb = if *pushed { "changed" } else { "identified" };
+            let verb = if *pushed { "said who it is" } else { "identified" };
             about(peer, format!("{} {verb}", short(peer)), of_identity(identity))
         }
         Event::IdentifyFailed { peer, why, .. } => {

@@ -32,6 +32,7 @@ pub(crate) enum AliveAction {
 }
 
 /// Pings and idle connections. Connections that were never opened, or are closed, are passed over in every call.
+#[derive(Clone)]
 pub(crate) struct KeepAlive {
     config: KeepAliveConfig,
     rows: Vec<Row>,
@@ -282,6 +283,30 @@ impl KeepAlive {
         } else {
             None
         }
+    }
+}
+
+/// For the manager as a state of a model.
+#[cfg(any(test, feature = "model"))]
+impl KeepAlive {
+    /// Gives the moments at which pings were sent, that are under way, other names. What else began, begins now.
+    pub(crate) fn rebase(&mut self, now: Time, map: &mut dyn FnMut(Time) -> Time) {
+        self.now = now;
+        self.timers = Heap::new();
+        for (slot, row) in (0..).zip(&mut self.rows).filter(|(_, row)| row.state != State::Absent) {
+            row.used = now;
+            row.since = if row.state == State::UnderWay { map(row.since) } else { now };
+            let due = due(&self.config, row, now);
+            if !due.is_never() {
+                self.timers.set(slot, due);
+            }
+        }
+    }
+
+    /// Whether a connection can be pinged, and when the ping was sent that is under way.
+    pub(crate) fn ping(&self, conn: ConnIx) -> (bool, Option<Time>) {
+        let row = self.rows.get(conn.0 as usize).unwrap_or(&ABSENT);
+        (row.state == State::Quiet, (row.state == State::UnderWay).then_some(row.since))
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) enum ReconnectAction {
 pub(crate) struct Full(pub(crate) u32);
 
 /// The peers marked keep-alive. What is told of others is passed over.
+#[derive(Clone)]
 pub(crate) struct Reconnect {
     config: ReconnectConfig,
     seed: Seed,
@@ -54,6 +55,7 @@ pub(crate) struct Reconnect {
     count: u64,
 }
 
+#[derive(Clone)]
 struct Kept {
     peer: PeerId,
     state: State,
@@ -86,6 +88,12 @@ const STOPPED: State = State::Quiet { gave_up: false };
 const MAX_WHY: usize = 128;
 
 impl Reconnect {
+    /// Whether no peer is marked.
+    #[cfg(any(test, feature = "model"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.len() == 0
+    }
+
     pub(crate) fn new(config: ReconnectConfig, seed: Seed) -> Self {
         Reconnect {
             config,

@@ -8,7 +8,7 @@ use tidewire_core::{Multiaddr, PeerId, Role, Time};
 /// A peer. The sums are the book's to write; only `scope` is for others.
 ///
 /// A connection is *open* when it is established and not closing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// Who.
     pub(crate) id: PeerId,
@@ -73,7 +73,7 @@ pub(crate) enum State {
 }
 
 /// A connection. Others may write `used` and `scope`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connection {
     /// The caller's name.
     pub(crate) id: ConnectionId,
@@ -148,7 +148,7 @@ impl Connection {
 }
 
 /// A stream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stream {
     /// The caller's name, unique on its connection.
     pub(crate) id: StreamId,

@@ -30,6 +30,7 @@ use core::mem;
 use tidewire_core::{Multiaddr, PeerId, Role, Seed, Time};
 
 /// Who is connected, and with what.
+#[derive(Clone)]
 pub(crate) struct Book {
     peers: Slab<Peer>,
     by_peer_id: Index,

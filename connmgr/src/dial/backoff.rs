@@ -18,7 +18,7 @@ use siphasher::sip::SipHasher13;
 use tidewire_core::{Multiaddr, PeerId, Seed, Time};
 
 /// What is in backoff. Costs O(log n) a call; nothing happens by time alone, so there is no deadline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Backoffs {
     base: Duration,
     coefficient: Duration,

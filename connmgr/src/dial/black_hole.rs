@@ -19,14 +19,14 @@ use alloc::collections::VecDeque;
 use tidewire_core::Multiaddr;
 
 /// Watches dials over UDP and to IPv6, each by itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BlackHoles {
     udp: Watch,
     ipv6: Watch,
 }
 
 /// The last outcomes of one kind of dial.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Watch {
     /// How many outcomes make a judgement. None: this kind is never blocked.
     window: usize,

@@ -71,6 +71,7 @@ use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[cfg_attr(any(test, feature = "model"), derive(Clone))]
 pub struct Dialer {
     local: PeerId,
     shared: Shared,
@@ -91,7 +92,7 @@ pub struct Dialer {
 }
 
 /// A job, and where it stands in the tables of the dialer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     job: Job,
     ticket: Option<u64>,

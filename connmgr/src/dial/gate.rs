@@ -33,7 +33,7 @@ pub enum GateRule {
 ///
 /// A subnet rule sees the IP address that an address begins with. Names are resolved elsewhere: ask again with what came out.
 /// An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4) is forbidden by the rules for either.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gate {
     max_rules: u32,
     peers: BTreeMap<PeerId, SmolStr>,
@@ -45,7 +45,7 @@ pub struct Gate {
 }
 
 /// The rules of one family, by prefix and network. A look-up costs one search for each length that is in use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Subnets {
     rules: BTreeMap<(u8, u128), SmolStr>,
     /// How many rules there are of each length that is in use, longest first.

@@ -20,7 +20,7 @@ use core::mem::{size_of, take};
 use core::time::Duration;
 use tidewire_core::{Multiaddr, PeerId, Time};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Job {
     peer: PeerId,
     /// In the order in which they came, and so in which their times end.
@@ -43,7 +43,7 @@ struct Caller {
     until: Time,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     /// As the caller wrote it.
     address: Multiaddr,
@@ -65,7 +65,7 @@ enum Hole {
     Closed(&'static str),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     New,
     /// Delays count from when it was first considered, so that those who come late are staggered too.

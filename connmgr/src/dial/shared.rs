@@ -10,7 +10,7 @@ use tidewire_core::{Multiaddr, PeerId, Seed, Time};
 /// Room for actions that is kept when the queue is empty.
 const KEPT_ACTIONS: usize = 64;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) config: DialConfig,
     pub(super) gate: Gate,

@@ -17,8 +17,8 @@ pub struct DuplicatesConfig {
     /// How long one that the remote initiated, and that has no streams, waits until we close it in its place. `None`: for ever.
     /// Default 2 min: the remote, if it follows the rule, closed it long before.
     pub long_grace: Option<Duration>,
-    /// Closes by this rule for one peer within the window, after which duplicates are tolerated. Default 3. 0: never close;
-    /// `u32::MAX`: never tolerate.
+    /// Closes by this rule for one peer within the window, after which duplicates are tolerated. Counted are those of connections
+    /// that came after the close before. Default 3. 0: never close; `u32::MAX`: never tolerate.
     pub budget: u32,
     /// The window. Default 10 min. Below 1 s it is taken as 1 s.
     pub window: Duration,

@@ -27,6 +27,10 @@
 //! **Several per peer.** With `per_peer` N, a candidate is a connection with N better ones, and its keepers are the best N of
 //! them. Each of them must be proven, so that N working connections remain.
 //!
+//! **The budget** is for peers whose dialers follow another rule: each close is answered by a new connection. So a close counts if
+//! that connection came after the close before; those that were there by then are paid for. A hole punch may leave several at
+//! once, beside the circuit.
+//!
 //! **A proof is old** if its ping was sent before the moment when the candidate was found ready to be closed (grace over,
 //! and no streams if the remote initiated it), or before another connection went, for the keeper is another one then. So the
 //! close follows at once upon the keeper's answer.
@@ -39,6 +43,8 @@ mod pair;
 mod tests;
 
 pub use config::{DuplicatesConfig, Tolerated};
+#[cfg(any(test, feature = "model"))]
+pub(crate) use pair::Moment;
 pub use pair::Pair;
 
 use crate::ConnectionId;

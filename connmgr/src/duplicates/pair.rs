@@ -63,7 +63,7 @@ pub struct Pair {
     now: Time,
     /// Best first: by class, then by age.
     connections: Vec<Connection>,
-    /// When we closed one, within the window; at most `budget`.
+    /// When we closed one that came after the close before, within the window; at most `budget`.
     closes: Vec<Time>,
     /// When we said that duplicates are tolerated, within the window.
     told: Option<Time>,
@@ -82,6 +82,8 @@ struct Connection {
     proof: Option<Time>,
     /// We asked for a ping, and no answer has come since.
     asked: bool,
+    /// It was there when we closed one, which paid for both.
+    paid: bool,
     stage: Stage,
 }
 
@@ -246,9 +248,12 @@ impl Pair {
         let kept = self.keepers(at)?.next()?.id;
         let c = self.connections.get_mut(at)?;
         c.stage = Stage::Closing;
-        let action = Action::Close { connection: c.id, kept };
+        let (action, paid) = (Action::Close { connection: c.id, kept }, c.paid);
         if self.config.budget != u32::MAX {
-            self.closes.push(self.now);
+            self.connections.iter_mut().for_each(|c| c.paid = true);
+            if !paid {
+                self.closes.push(self.now);
+            }
         }
         self.settle();
         Some(action)
@@ -297,9 +302,9 @@ impl Pair {
 }
 
 /// What a moment that is stored says, for the model check.
-#[cfg(test)]
+#[cfg(any(test, feature = "model"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// A ping was sent.
     Sent,
     /// Only what was sent at this moment or later is a proof.
@@ -310,10 +315,10 @@ pub(super) enum Moment {
     Window,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "model"))]
 impl Pair {
     /// Gives every moment that is stored another name. `map` must keep what the comparisons say.
-    pub(super) fn rebase(&mut self, now: Time, map: &mut dyn FnMut(Moment, Time) -> Time) {
+    pub(crate) fn rebase(&mut self, now: Time, map: &mut dyn FnMut(Moment, Time) -> Time) {
         self.now = now;
         for c in &mut self.connections {
             c.answered = c.answered.map(|at| map(Moment::Mark, at));
@@ -346,6 +351,7 @@ impl EventMachine for Pair {
                 answered: None,
                 proof: None,
                 asked: false,
+                paid: false,
                 stage: Stage::Stays,
             })?,
             Input::Streams { connection, open } => self.find(connection)?.streams = open,

@@ -59,6 +59,7 @@ use tidewire_core::{Seed, Time};
 /// limits.incoming(Time::ZERO, Some(ip))?;
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
+#[cfg_attr(any(test, feature = "model"), derive(Clone))]
 pub struct Limits {
     config: LimitsConfig,
     pending: Pair,

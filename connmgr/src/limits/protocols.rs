@@ -19,6 +19,7 @@ impl ProtocolIx {
 }
 
 /// The streams of each protocol, and of each with each peer.
+#[derive(Clone)]
 pub(super) struct Protocols {
     names: usize,
     name_bytes: usize,
@@ -36,11 +37,13 @@ pub(super) struct Protocols {
     peers: HashTable<WithPeer>,
 }
 
+#[derive(Clone)]
 struct Slot {
     name: SmolStr,
     streams: Pair,
 }
 
+#[derive(Clone)]
 struct WithPeer {
     peer: u32,
     protocol: ProtocolIx,

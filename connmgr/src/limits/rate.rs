@@ -27,6 +27,7 @@ use tidewire_core::Time;
 const FORGET: u32 = 4;
 
 /// The buckets.
+#[derive(Clone)]
 pub(super) struct Rates {
     /// Nanoseconds a token takes. 0: off.
     interval: u64,
@@ -39,6 +40,7 @@ pub(super) struct Rates {
     heap: BinaryHeap<Reverse<(u64, Network)>>,
 }
 
+#[derive(Clone)]
 struct Bucket {
     network: Network,
     /// When it will be full.

@@ -15,6 +15,8 @@ mod commands;
 mod connections;
 mod dialing;
 mod memory;
+#[cfg(any(test, feature = "model"))]
+mod model;
 mod pairs;
 mod streams;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use core::net::IpAddr;
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 
 /// Decides which connections stay, which go, and which are made. An [`EventMachine`]; see the [crate](crate).
+#[cfg_attr(any(test, feature = "model"), derive(Clone))]
 pub struct ConnectionManager {
     local: PeerId,
     duplicates: DuplicatesConfig,
@@ -73,7 +76,7 @@ pub struct ConnectionManager {
 }
 
 /// A dial that was asked for, until it is established, failed or aborted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct PendingDial {
     peer: PeerId,
     address: Multiaddr,

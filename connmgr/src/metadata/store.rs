@@ -22,6 +22,7 @@ use core::time::Duration;
 use tidewire_core::{Multiaddr, PeerId, Time};
 
 /// What is remembered about all peers.
+#[derive(Clone)]
 pub(crate) struct Store {
     config: MetadataConfig,
     entries: Vec<Option<Box<Entry>>>,
@@ -40,6 +41,7 @@ pub(crate) struct Store {
     blank: VecDeque<PeerIx>,
 }
 
+#[derive(Clone)]
 struct Entry {
     peer: PeerMetadata,
     /// What it said of itself is remembered until then, even without an address.

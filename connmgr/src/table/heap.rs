@@ -42,6 +42,12 @@ impl<K: Copy + Ord> Entry<K> {
     }
 }
 
+impl<K: Copy> Clone for Heap<K> {
+    fn clone(&self) -> Self {
+        Heap { entries: self.entries.clone(), places: self.places.clone() }
+    }
+}
+
 /// Room for entries that is kept, however few there are.
 const KEPT: usize = 1024;
 

@@ -10,11 +10,13 @@ use tidewire_core::Seed;
 ///
 /// The keys lie in the caller's entries; `key_of` says which key a slot holds, and `None` for a free slot. Each slot lies
 /// beside 32 bits of its key's hash: growing needs no look at the entries, which takes a tenth of the time at a million.
+#[derive(Clone)]
 pub(crate) struct Index {
     sip: (u64, u64),
     slots: HashTable<Place>,
 }
 
+#[derive(Clone)]
 struct Place {
     hash: u32,
     slot: u32,

@@ -27,7 +27,7 @@ impl Links {
 }
 
 /// A list.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ring {
     youngest: u32,
 }

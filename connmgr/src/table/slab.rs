@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 /// Entries in slots.
+#[derive(Clone)]
 pub(crate) struct Slab<T> {
     entries: Vec<Entry<T>>,
     /// The slot freed last; `NO_SLOT` if none is free.
@@ -12,6 +13,7 @@ pub(crate) struct Slab<T> {
     len: u32,
 }
 
+#[derive(Clone)]
 enum Entry<T> {
     Taken(T),
     /// The slot freed before this one.

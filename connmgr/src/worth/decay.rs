@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use tidewire_core::Time;
 
 /// A decaying tag that was defined.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Definition {
     pub(super) name: SmolStr,
     pub(super) decay: Decay,
@@ -26,7 +26,7 @@ pub(super) struct Definition {
 }
 
 /// All of them, and when each steps next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Definitions {
     slots: Vec<Option<Definition>>,
     /// The next step of those that have members and fade at all.

@@ -65,7 +65,7 @@ use tidewire_core::Time;
 const LEAST_SILENCE: Duration = Duration::from_millis(1);
 
 /// What peers are worth: a column with an entry for each peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Worth {
     config: WorthConfig,
     entries: Vec<Entry>,

@@ -14,7 +14,7 @@ use tidewire_core::Time;
 const GRACES_AT_ONCE: u32 = 2;
 
 /// What is known about a peer; 32 bytes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     pub(super) details: Option<Box<Details>>,
     pub(super) newest: Time,

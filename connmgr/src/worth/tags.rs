@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use tidewire_core::Time;
 
 /// Tags and protections of a peer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Details {
     pub(super) tags: Vec<(SmolStr, i32)>,
     pub(super) decaying: Vec<Decaying>,

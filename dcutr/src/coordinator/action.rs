@@ -233,6 +233,7 @@ impl fmt::Display for Stage {
             Stage::WaitConnect { number } => write!(f, "try {number}: sent CONNECT, waits for the peer's"),
             Stage::Armed { number, wait } => write!(f, "try {number}: sent SYNC, dials in {wait:?}"),
             Stage::AwaitSync { number } => write!(f, "try {number}: answered CONNECT, waits for SYNC"),
+            Stage::Punching { number, dials: 1 } => write!(f, "try {number}: punches, 1 dial under way"),
             Stage::Punching { number, dials } => write!(f, "try {number}: punches, {dials} dials under way"),
             Stage::Settling { connection } => write!(f, "{connection} is direct, and has to be proven to both ends"),
             Stage::Between { number } => write!(f, "try {number} failed, waits for the peer to try again"),

@@ -9,7 +9,7 @@
 //!                                               record     becomes the report
 //! ```
 //! The tables of both sides stand at the top of their files. They, and the rule of roles below, were explored exhaustively before
-//! they were written down, and are explored again, as they run beside the real rule of duplicates, by this crate's tests; in larger
+//! they were written down, and are explored again, as they run beside the real connection manager, by this crate's tests; in larger
 //! worlds by `cargo test --release -p tidewire-dcutr coordinator::model -- --ignored --nocapture --test-threads 1`.
 //!
 //! # Roles
@@ -32,6 +32,17 @@
 //!
 //! The plan of a socket is fixed when it is made. The relayed connection closes by the connection manager's rule alone, when a
 //! direct one is proven.
+//!
+//! # Ports
+//!
+//! | dial | from |
+//! |---|---|
+//! | of a punch | the port of the listener behind what we told: the NAT maps it as others saw it |
+//! | of a punch over TCP, our NAT gives a new port per destination | any: the mapping would be new all the same, and the other's SYN finds the listener undisturbed |
+//! | plain | any: an old socket on the pair of ports that the punch will use would spoil it |
+//!
+//! With the second row there is a connection wherever one of both could be dialed, whatever its NAT maps to; without it, our SYN and
+//! the other's meet in one socket, whose answer leaves by the wrong mapping.
 //!
 //! ```
 //! use core::time::Duration;

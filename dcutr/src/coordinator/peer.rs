@@ -14,7 +14,7 @@ use super::datagrams::Datagrams;
 use super::draw::Draw;
 use super::record::{Place, Record};
 use super::windows::{Window, Windows};
-use crate::candidate::{self, Candidate, Selection, Source};
+use crate::candidate::{self, Candidate, Path, Selection, Source, Wire};
 use crate::nat::Guess;
 use crate::report::{Direct, End, Failure, How, Outcome, Side};
 use crate::{AskId, ConnectionId, DialFault, DialId, Local, Plan, StreamKey};
@@ -303,6 +303,18 @@ impl Turn<'_> {
     pub(super) fn listened(&self) -> Selection {
         let listens = self.punch.identified.as_ref().map(|known| known.listens.as_slice()).unwrap_or_default();
         self.select(listens, Source::Identified)
+    }
+
+    /// From which port of ours a punch dials this. A NAT that gives a new port per destination does so whatever port we dial from:
+    /// then the listener's is left alone. What the other one dials leads there, and its SYN would meet ours in one socket, which
+    /// answers by the wrong mapping.
+    pub(super) fn local_for(&self, target: &Multiaddr) -> Local {
+        let path = Path::of(target).filter(|path| path.wire == Wire::Tcp);
+        let here = |guess: &&Guess| Some(guess.path) == path && guess.mapping.depends_on_destination();
+        match self.shared.nat.iter().find(here) {
+            Some(_) => Local::Any,
+            None => candidate::local_for(target, &self.shared.own),
+        }
     }
 
     fn select(&self, addresses: &[Multiaddr], source: Source) -> Selection {

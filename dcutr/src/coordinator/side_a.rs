@@ -12,8 +12,8 @@
 //! | state | input | actions -> next |
 //! |---|---|---|
 //! | any | `CONNECT` while a direct connection is proven | reset it |
-//! | any | `CONNECT` otherwise | reset the older stream, abort our earlier punch dial, answer `CONNECT`, open the window; our own B series is spent -> AwaitSync |
-//! | AwaitSync | `SYNC` on the current stream | dial now -> Punching |
+//! | any | `CONNECT` otherwise | reset the older stream, abort our earlier punch dial unless its handshake runs, answer `CONNECT`, open the window; our own B series is spent -> AwaitSync |
+//! | AwaitSync | `SYNC` on the current stream | the window waits as this round trip says; dial now -> Punching |
 //! | other | `SYNC` (late, or on an old stream) | ignore |
 //! | AwaitSync | reset, timeout, relay lost | Idle (the window stays) |
 //! | Punching | failed: their SYN may come yet | timer: as long as the failure took, and RTT |
@@ -26,7 +26,7 @@
 
 use super::action::{Action, Refusal, Stage};
 use super::peer::{Link, State, Turn};
-use crate::candidate::{self, Wire};
+use crate::candidate::Wire;
 use crate::exchange::{Fault, MessageType};
 use crate::report::{Failure, Side};
 use crate::{Plan, StreamKey};
@@ -49,7 +49,10 @@ impl Turn<'_> {
             }
             _ => None,
         };
-        self.abort_all();
+        // But not a handshake that runs: the other one may see it fail no more than we do, and a new dial between the same two ports
+        // would find them taken.
+        self.abort(|dial| !dial.upgrading);
+        self.stop_datagrams();
         if let Some(older) = older {
             self.shared.act(Action::ResetStream { stream: older, why: Refusal::Newer });
             self.close_try();
@@ -125,6 +128,7 @@ impl Turn<'_> {
             return;
         }
         let (targets, number, now) = (targets.clone(), self.number(), self.shared.now);
+        self.time_window(rtt);
         let config = &self.shared.config;
         let (timeout, wait) = (config.punch_timeout, config.wait(config.dial_a_waits, Some(rtt)));
         let again = self.punch.window.as_ref().is_some_and(|window| window.again);
@@ -138,7 +142,7 @@ impl Turn<'_> {
             record.dialing(now);
         }
         for target in targets {
-            let local = candidate::local_for(&target.address, &self.shared.own);
+            let local = self.local_for(&target.address);
             // On QUIC it is said which end is the client, whatever the try.
             let plan = if Wire::of(&target.address) == Some(Wire::Quic) { Plan::Initiate } else { plan };
             self.dial(&target, local, plan, timeout);

@@ -34,7 +34,7 @@
 
 use super::action::{Action, Stage};
 use super::peer::{State, Turn};
-use crate::candidate::{self, Candidate, Wire};
+use crate::candidate::{Candidate, Wire};
 use crate::exchange::Fault;
 use crate::report::{Failure, Side};
 use crate::{AskId, Plan};
@@ -177,7 +177,7 @@ impl Turn<'_> {
             record.dialing(now);
         }
         for target in targets {
-            let local = candidate::local_for(&target.address, &self.shared.own);
+            let local = self.local_for(&target.address);
             self.dial(&target, local, Plan::ListenFirst { wait }, timeout);
         }
         self.send_datagrams(&holes);

@@ -3,6 +3,7 @@
 //! ```text
 //!   closed --- A answers CONNECT, or B sends SYNC ---> open (these IP addresses, T2) --- stream + dial timeout ---> closed
 //!                                                        ^--- the next try ---'
+//!                                                        ^--- A measured the round trip: T2 by it, the rest as before ---'
 //! ```
 //! Whom an accepted socket comes from isn't known before the handshake. So its remote IP decides: an unrelated dialer behind
 //! the same address only waits for its own proposal, which it sends first anyway. A window outlives its stream, and the attempt:
@@ -93,6 +94,18 @@ impl Turn<'_> {
             self.shared.act(Action::CloseWindow { peer: self.id });
         }
         self.punch.window = Some(alloc::boxed::Box::new(Window { ips, plan, until, arriving, again }));
+    }
+
+    /// The round trip is known now. Sockets that were accepted before keep their plan.
+    pub(super) fn time_window(&mut self, rtt: Duration) {
+        let config = &self.shared.config;
+        let plan = Plan::ListenFirst { wait: config.wait(config.accepted_waits, Some(rtt)) };
+        let Some(window) = self.punch.window.as_mut().filter(|window| window.plan != plan) else { return };
+        window.plan = plan;
+        let (ips, until) = (window.ips.clone(), window.until);
+        if !ips.is_empty() {
+            self.shared.act(Action::Window { peer: self.id, ips, plan, until });
+        }
     }
 
     pub(super) fn close_window(&mut self) {

@@ -93,7 +93,7 @@ fn dials(f: &mut fmt::Formatter<'_>, report: &Report, list: &[Dial]) -> fmt::Res
         write!(f, "\n  dialed: {}", dial.address)?;
         match (&dial.bound, &dial.local) {
             (Some(from), _) | (None, Local::Reuse(from)) => write!(f, " from {from}")?,
-            (None, Local::Any) => {}
+            (None, Local::Any) => f.write_str(" from any port")?,
         }
         match dial.plan {
             Plan::Initiate => f.write_str(", we propose")?,

@@ -304,7 +304,7 @@ fn the_details_are_all_that_is_in_it() {
     let expected = format!(
         "{} as side B: punched through on try 1, 1071 ms after the start: our dial reached 8.8.8.8:4001 over TCP
 plain dials 0 ms after the start
-  dialed: /ip4/8.8.8.8/tcp/4001, we propose: failed: no answer at 900 ms
+  dialed: /ip4/8.8.8.8/tcp/4001 from any port, we propose: failed: no answer at 900 ms
 try 1 1000 ms after the start, round trip 41 ms, we dialed at 1061 ms, the peer probably at 1062 ms
   ours: /ip4/11.0.0.2/tcp/4001, observed, leads to /ip4/10.1.0.2/tcp/4001
   theirs: /ip4/8.8.8.8/tcp/4001, told

@@ -10,6 +10,15 @@
 //! [`Reader`] reads what a remote says: verified, and capped by [`Config`]. [`Card`] is what we say: encoded and signed
 //! once, and shared by all connections. Neither knows a stream; whoever drives them opens it and ends it.
 //!
+//! A [`Host`](crate::Host) pushes
+//! - what changed, a while later, to each peer that said that it takes pushes, and has not asked since;
+//! - once, with its first bytes, on a connection that it made through a relay, if it punches holes and this is the only
+//!   connection to the peer. The other end opens the stream of a hole punch, and dials us if we are public, as soon as it knows us
+//!   (libp2p/specs relay/DCUtR.md, "The Protocol"). To ask us would take it a round trip of the relay; so it knows us when the
+//!   connection stands. A node that serves all of the relay's protocols and is reached through two relays says so in less than
+//!   900 bytes of the circuit; [`Card::MAX_LEN`] and 100 bytes more are the most. A peer that takes no pushes refuses the stream,
+//!   and asks. Others ask too, and are answered as ever.
+//!
 //! ```
 //! use bytes::BytesMut;
 //! use tidewire_core::{Keypair, Machine, Multiaddr, Seed, Time};

@@ -157,7 +157,7 @@ pub enum Report {
         /// Why.
         why: SmolStr,
     },
-    /// The remote said what changed about it.
+    /// The remote said of its own accord who it is, or what changed about it.
     Pushed(Box<Identity>),
     /// What came of a question. After [`Answer::Connected`] and [`Answer::Accepted`] the stream is a circuit.
     Answered {

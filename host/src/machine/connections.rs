@@ -402,6 +402,7 @@ impl Host {
         if let Some(entry) = self.connections.get_mut(&connection) {
             entry.told = told;
         }
+        self.introduce(connection, &peer);
         if self.config.identify {
             self.act(Action::Order { connection, order: Order::Identify });
         }

@@ -2,12 +2,12 @@
 //!
 //! What a peer says of itself goes to the manager's metadata and to the application. What we say, our `Profile`, follows from
 //! where we listen, how others see us, and what we serve; when it changes, it is pushed a while later, and told at once to
-//! whoever asks.
+//! whoever asks. Whom we reached through a relay is told without asking.
 
 use super::Host;
 use crate::identify::{Identity, PUSH, Profile};
 use crate::link::Order;
-use crate::{Action, ConnectionId, Event};
+use crate::{Action, ConnectionId, Direction, Event};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -92,7 +92,7 @@ impl Host {
         self.nat_identified(connection, peer, &identity);
         let seen = identity.observed.clone();
         self.identities.insert(peer, identity.clone());
-        self.punching_identified(connection, peer, seen.as_ref());
+        self.punching_identified(connection, peer, seen.as_ref(), pushed);
         self.tell(Event::Identified { connection, peer, identity, pushed });
         // Until now nobody knew that it takes pushes, and it may have asked before the last change.
         if self.is_behind(connection) && !self.is_push_due() {
@@ -153,11 +153,28 @@ impl Host {
         self.connections.get(&connection).is_some_and(|entry| entry.told < seq)
     }
 
+    /// Says unasked who we are to a peer that we reached through a relay, with the first bytes: it makes a direct connection of
+    /// it once it knows us (libp2p/specs relay/DCUtR.md, "The Protocol"), and would ask first, for a round trip of the relay.
+    /// Whether it takes pushes isn't known yet; if it doesn't, it refuses the stream, and asks.
+    pub(super) fn introduce(&mut self, connection: ConnectionId, peer: &PeerId) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        let reached = entry.direction == Direction::Outbound && entry.remote.is_relayed();
+        // On an earlier connection the peer has asked us, or will have soon.
+        let first = self.manager.connections_of(peer).count() == 1;
+        if reached && first && self.config.push && self.punching().is_some() {
+            self.refresh();
+            self.order_push(connection);
+        }
+    }
+
     /// Tells a peer on this connection, if it takes it.
     fn push(&mut self, connection: ConnectionId, peer: &PeerId) {
-        if !self.config.push || !self.identity(peer).is_some_and(|identity| identity.protocols.contains(&PUSH)) {
-            return;
+        if self.config.push && self.identity(peer).is_some_and(|identity| identity.protocols.contains(&PUSH)) {
+            self.order_push(connection);
         }
+    }
+
+    fn order_push(&mut self, connection: ConnectionId) {
         let seq = self.profile().map_or(0, |profile| profile.seq);
         if let Some(entry) = self.connections.get_mut(&connection) {
             entry.told = seq;

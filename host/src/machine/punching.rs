@@ -293,13 +293,21 @@ impl Host {
     }
 
     /// A peer said who it is, and how it sees us.
-    pub(super) fn punching_identified(&mut self, connection: ConnectionId, peer: PeerId, seen: Option<&Multiaddr>) {
+    pub(super) fn punching_identified(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        seen: Option<&Multiaddr>,
+        pushed: bool,
+    ) {
         if self.punching.coordinator.is_none() {
             return;
         }
         if let Some(entry) = self.connections.get(&connection)
             && let Some(seen) = seen
             && !entry.remote.is_relayed()
+            // Who dialed us came by a mapping that was there, and sees us by that.
+            && entry.direction == Direction::Outbound
         {
             let (local, observer) = (entry.local.clone(), entry.remote.clone());
             let sight = Sight { local, seen: seen.without_peer_id(), observer };
@@ -310,6 +318,10 @@ impl Host {
             self.punching.sights.push((connection, sight));
         }
         let Some(identity) = self.identity(&peer) else { return };
+        if pushed && identity.protocols.is_empty() {
+            // A push may leave out what it likes. What the peer speaks, its answer will say.
+            return;
+        }
         let speaks_dcutr = identity.protocols.iter().any(|protocol| protocol.as_str() == dcutr::PROTOCOL);
         let listens = identity.listen_addresses().to_vec();
         self.refresh_own();

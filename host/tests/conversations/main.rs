@@ -13,6 +13,7 @@ mod descriptors;
 mod determinism;
 mod dialing;
 mod end;
+mod flights;
 mod identify;
 mod pairs;
 mod ping;

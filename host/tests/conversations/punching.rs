@@ -10,12 +10,12 @@ use tidewire_dcutr::report::{End, Failure, How, Report};
 use tidewire_host::solo::SoloConfig;
 use tidewire_host::{Event, Input, ListenerId, OpenOptions, PunchCommand};
 use tidewire_relay::server::{Offer, ServerConfig};
-use tidewire_sim::nat::{Firewall, Nat};
+use tidewire_sim::nat::{Filtering, Firewall, Nat, Ports};
 use tidewire_sim::{HostId, Link, World, check, ipv4};
 
 /// Where somebody is.
 #[derive(Clone, Debug)]
-enum Place {
+pub(crate) enum Place {
     /// Everybody can reach it.
     Open,
     /// Behind a NAT.
@@ -32,7 +32,7 @@ fn ipv6(n: u32) -> IpAddr {
     format!("2a01:4f8::{n}").parse().unwrap()
 }
 
-fn add(world: &mut World, n: u32, place: &Place, configure: impl FnOnce(&mut SoloConfig)) -> HostId {
+pub(crate) fn add(world: &mut World, n: u32, place: &Place, configure: impl FnOnce(&mut SoloConfig)) -> HostId {
     let inside: IpAddr = format!("10.0.{n}.2").parse().unwrap();
     let ip = match place {
         Place::Open | Place::Walled(_) => ipv4(n),
@@ -55,7 +55,7 @@ fn add(world: &mut World, n: u32, place: &Place, configure: impl FnOnce(&mut Sol
 }
 
 /// A relay that others can reach, by IPv6 as well.
-fn add_relay(world: &mut World) -> HostId {
+pub(crate) fn add_relay(world: &mut World) -> HostId {
     world.default_link(Link::new(millis(20)));
     let relay = |config: &mut SoloConfig| {
         let mut server = ServerConfig::default();
@@ -78,7 +78,7 @@ fn behind(nat: Nat) -> [Place; 2] {
     [Place::Behind(nat.clone()), Place::Behind(nat)]
 }
 
-fn reports(world: &World, id: HostId) -> Vec<Report> {
+pub(crate) fn reports(world: &World, id: HostId) -> Vec<Report> {
     let report = |event: &Event| match event {
         Event::Punch(Punch::Report(report)) => Some((**report).clone()),
         _ => None,
@@ -153,7 +153,7 @@ fn echo(world: &mut World, dialer: HostId, options: OpenOptions) {
     assert_eq!(of(world, dialer).outcome(call), Some(&Outcome::Echoed));
 }
 
-fn directs(world: &World, id: HostId, other: u32) -> usize {
+pub(crate) fn directs(world: &World, id: HostId, other: u32) -> usize {
     let manager = of(world, id).solo.host().manager();
     manager.connections_of(&peer(other)).filter(|view| !view.remote.is_relayed()).count()
 }
@@ -273,6 +273,61 @@ fn where_no_punch_can_work_the_circuit_stays_and_both_are_told_why() {
         assert_relayed(world, hosts);
         Ok(())
     });
+}
+
+/// A NAT that gives a new port per destination, but lets anybody in: who dials its host breaks nothing as long as the host dials
+/// from another port than the one that all others know. It does once two have seen it.
+#[test]
+fn who_knows_that_its_nat_gives_new_ports_leaves_the_listeners_port_to_the_others_dial() {
+    let open = Nat { filtering: Filtering::EndpointIndependent, ..Nat::symmetric() };
+    for places in [[open.clone(), Nat::home_router()], [Nat::home_router(), open.clone()], [open.clone(), open]] {
+        check(0..2, |world| {
+            let hosts @ [_, holder, dialer] = placed(world, &places.clone().map(Place::Behind));
+            let other = node_at(world, 4, |_| {}, &[at(4)]);
+            world.add(other, [ipv4(4)]);
+            for id in [holder, dialer] {
+                tell(world, id, |node, now| node.connect(now, 6, peer(4), &[at(4)]));
+            }
+            world.run_for(secs(2)).unwrap();
+            // There may be several for a moment: its NAT is known by two addresses, and both work.
+            punch(world, hosts);
+            for (id, nat) in [holder, dialer].into_iter().zip(&places) {
+                for report in reports(world, id) {
+                    assert!(report.is_upgraded() && report.tries.len() <= 1, "{report}");
+                    // The other one came in by the port that the relay saw: that is no second sight.
+                    let new_ports = report.our_nat.iter().any(|guess| guess.mapping.depends_on_destination());
+                    assert_eq!(new_ports, *nat != Nat::home_router(), "{}", report.details());
+                }
+            }
+            assert_one_is_left(world, hosts);
+            Ok(())
+        });
+    }
+}
+
+/// Three who saw us tell whether the ports of our NAT follow each other. The next one is guessed, told, and dialed by the other,
+/// whose NAT then lets it in.
+#[test]
+fn a_nat_whose_ports_follow_each_other_is_punched_by_guessing_the_next_one() {
+    let counting = Nat { ports: Ports::Sequential { delta: 2 }, parity: false, ..Nat::symmetric() };
+    for places in [[counting.clone(), Nat::home_router()], [Nat::home_router(), counting]] {
+        check(0..2, |world| {
+            let hosts @ [_, holder, dialer] = placed(world, &places.clone().map(Place::Behind));
+            for n in [4, 5] {
+                let other = node_at(world, n, |_| {}, &[at(n)]);
+                world.add(other, [ipv4(n)]);
+                for id in [holder, dialer] {
+                    tell(world, id, |node, now| node.connect(now, u64::from(n), peer(n), &[at(n)]));
+                }
+                world.run_for(secs(2)).unwrap();
+            }
+            punch(world, hosts);
+            assert_upgraded(world, hosts);
+            assert!(reports(world, holder).iter().all(|report| report.tries.len() == 1));
+            assert_one_is_left(world, hosts);
+            Ok(())
+        });
+    }
 }
 
 #[test]

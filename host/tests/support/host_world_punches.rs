@@ -73,7 +73,10 @@ impl World {
             return;
         }
         match how % 4 {
-            0 => link.outbox.extend(which.map(|n| Report::Identified(said(n)))),
+            0 => {
+                let tell = if how & 32 == 0 { Report::Identified } else { Report::Pushed };
+                link.outbox.extend(which.map(|n| tell(said(n))));
+            }
             1 => {
                 let (stream, protocol) = (link.number(), DCUTR);
                 link.reported.insert(stream, None);

@@ -56,6 +56,8 @@ pub(crate) struct SoloNode {
     pub(crate) inputs: u64,
     /// The most memory that it said to use, looked at each time that it was called, and 5 ms had passed.
     pub(crate) peak: usize,
+    /// Protocols whose streams are left alone here: somebody speaks them by hand.
+    pub(crate) by_hand: Vec<Protocol>,
     next_look: Time,
     listen: Vec<Multiaddr>,
     next_call: u64,
@@ -120,6 +122,7 @@ impl SoloNode {
             accept_failed: 0,
             inputs: 0,
             peak: 0,
+            by_hand: Vec::new(),
             next_look: Time::ZERO,
             listen: listen.to_vec(),
             next_call: 0,
@@ -373,6 +376,11 @@ impl SoloNode {
 
     fn on_stream(&mut self, now: Time, connection: ConnectionId, event: &StreamEvent) {
         let stream = match event {
+            StreamEvent::Opened { protocol, .. } | StreamEvent::Incoming { protocol, .. }
+                if self.by_hand.contains(protocol) =>
+            {
+                return;
+            }
             StreamEvent::Opened { open, stream, .. } => {
                 let call = self.calls.get_mut(open).unwrap();
                 assert!(call.done.is_none() && call.stream.is_none(), "answered twice: {call:?}");

@@ -90,10 +90,16 @@ impl AutoRelay {
         if let Some(left) = first(|stage| matches!(stage, Stage::Asking { .. })) {
             return Waiting::Reservation(left);
         }
+        let probes = first(|stage| matches!(stage, Stage::Probing { .. }));
+        // Those that were named don't wait for it.
+        let named = |stage: fn(Stage) -> bool| self.candidates.all.values().any(|it| it.is_static && stage(it.stage));
+        if let Some(left) = probes.filter(|_| named(Stage::is_usable)) {
+            return Waiting::Probes(left);
+        }
         if self.boot_until > now && self.candidates.count(Stage::is_usable) > 0 {
             return Waiting::BootDelay(self.boot_until.since(now));
         }
-        if let Some(left) = first(|stage| matches!(stage, Stage::Probing { .. })) {
+        if let Some(left) = probes {
             return Waiting::Probes(left);
         }
         let find = self.find_due().map(|due| due.since(now));

@@ -95,8 +95,8 @@ enum Question {
 
 /// Room for actions that is kept when none waits.
 const KEPT_ACTIONS: usize = 256;
-/// Bytes of a caller's words that are kept.
-const MAX_WHY: usize = 128;
+/// Bytes of a caller's words that are kept: an address with a name in it, and what the system says of that name, have more than 128.
+const MAX_WHY: usize = 256;
 
 impl Client {
     /// A client of the peer `local`, with nothing to do. The seed feeds the jitter of renewals and new tries.

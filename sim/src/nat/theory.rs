@@ -19,8 +19,10 @@
 //! | A stable, B not | if A filters by address at most, and B filters at all | B's SYN comes from another port: past A's filter it finds A's listener. A's SYN goes to a mapping of B that is for the third host: if B let it in, the two attempts would meet in one socket of B's and break each other |
 //! | neither | if one of them doesn't filter, and its mapping is not address-dependent | the SYN to the old mapping finds a listener, and its answer leaves the same way; address-dependent, it would leave by the mapping of the dial to the same address |
 //!
-//! Where they don't get through but one of them can simply be dialed, they may all the same if that one's SYN is so late that the
-//! other's connection is there by then: that is chance, and [`punchable`] doesn't count on it.
+//! Where they don't get through though one of them doesn't filter, it is its own dial that breaks the other's: they meet in one
+//! socket. So who knows that it is not stable does better to dial from another port than the one it listens on. Its SYN comes
+//! from an unforeseen port in either case, and the other's finds the listener: then there is a connection wherever there is a
+//! way at all ([`Verdict::possible`]).
 //!
 //! The tests run every pair through the simulator, and find just this. Whole hosts that follow DCUtR find it too:
 //! `docs/punch-matrix.txt`, made by `tidewire-lab`.
@@ -91,7 +93,8 @@ pub fn punchable(a: &Behaviour, b: &Behaviour) -> Verdict {
 }
 
 impl Verdict {
-    /// There is a way: both dial, or one of them does.
+    /// There is a way: both dial, or one of them does. Just then there is a connection if both dial, and who is not
+    /// [stable](Behaviour::stable) does so from another port than it listens on.
     pub const fn possible(&self) -> bool {
         self.crossing || self.a_is_open || self.b_is_open
     }

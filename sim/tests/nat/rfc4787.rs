@@ -3,6 +3,7 @@
 use crate::support::*;
 use tidewire_core::Time;
 use tidewire_sim::nat::{Filtering, Lifetimes, Mapping, Nat, Pooling, Ports, Side, Translator, Verdict};
+use tidewire_sim::packet::Unreachable;
 use tidewire_sim::trace::DropReason;
 use tidewire_sim::{Link, World, ipv4};
 
@@ -254,6 +255,22 @@ fn behaviour_does_not_change_under_load() {
         assert_eq!(out(&mut nat, T0, udp((private((n % 200) as u8 + 2), 5_000 + n).into(), remote(8, 1))), outer);
         assert_eq!(into(&mut nat, T0, udp(remote(7, 1), outer)), Err(DropReason::Unsolicited));
         assert!(into(&mut nat, T0, udp(remote(8, 2), outer)).is_ok());
+    }
+}
+
+/// RFC 4787 REQ-12a: a message of a router on the way has that router's address.
+#[test]
+fn icmp_about_what_was_sent_is_let_in_whoever_says_it() {
+    for filtering in Filtering::ALL {
+        let mut nat = at_1(Nat { filtering, ..Nat::default() });
+        let sent = udp(inside(5_000), remote(9, 80));
+        let Verdict::Passed(_, seen) = nat.outward(T0, sent) else { panic!() };
+        for reporter in [9, 77] {
+            let mut icmp = seen.unreachable(Unreachable::Network).unwrap();
+            icmp.from = remote(reporter, 0);
+            let Verdict::Passed(Side::Inside, told) = nat.inward(T0, icmp) else { panic!() };
+            assert_eq!((told.from, told.to.ip()), (remote(reporter, 0), private(2)));
+        }
     }
 }
 

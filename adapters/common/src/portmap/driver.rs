@@ -46,6 +46,8 @@ pub(super) struct Driver {
     asked: BTreeSet<u16>,
     /// Those that it would not take.
     refused: BTreeSet<u16>,
+    /// Of which listener it was said that no router reaches it, and where we were then.
+    missed: Option<(Multiaddr, Option<IpAddr>)>,
     held: Held,
     /// When the default route is looked at again.
     look: Time,
@@ -64,6 +66,7 @@ impl Driver {
             wanted: BTreeSet::new(),
             asked: BTreeSet::new(),
             refused: BTreeSet::new(),
+            missed: None,
             held: Held::default(),
             look: Time::ZERO,
             #[cfg(feature = "upnp")]
@@ -134,12 +137,11 @@ impl Driver {
 
     /// What is to be mapped: the ports of TCP listeners that have our address towards the router.
     fn follow_listeners(&mut self) {
-        let listening = self.node.listening();
-        let ours = |address: &Multiaddr| {
-            let direct = !address.is_relayed() && address.transport() == tidewire_core::Transport::Tcp;
-            if direct && address.ip() == self.place.local { address.port() } else { None }
-        };
-        let wanted: BTreeSet<u16> = listening.iter().filter_map(ours).collect();
+        let mut listening = self.node.listening();
+        listening.retain(|it| !it.is_relayed() && it.transport() == tidewire_core::Transport::Tcp);
+        let here = |address: &&Multiaddr| address.ip() == self.place.local;
+        let wanted: BTreeSet<u16> = listening.iter().filter(here).filter_map(Multiaddr::port).collect();
+        self.miss_listener(&listening, wanted.is_empty());
         let now = self.clock.now();
         for port in self.asked.difference(&wanted).copied().collect::<Vec<_>>() {
             self.lost(By::Mapper, port, CLOSED);
@@ -153,6 +155,27 @@ impl Driver {
         self.wanted = wanted;
         self.miss_router();
         self.drain();
+    }
+
+    /// There are listeners, and none of them where a router reaches us: that is said once, as long as nothing changes. What is this
+    /// machine alone is not expected to be reached.
+    fn miss_listener(&mut self, listening: &[Multiaddr], none: bool) {
+        let local = self.place.local;
+        let outside = |it: &&Multiaddr| it.ip().is_some_and(|ip| !ip.is_loopback());
+        let first = listening.iter().find(outside).or(listening.first().filter(|_| local.is_none())).filter(|_| none);
+        let missed = first.map(|listen| (listen.clone(), local));
+        if missed == self.missed {
+            return;
+        }
+        if let Some((listen, _)) = missed.clone() {
+            let why = match local {
+                None => "this machine has no way to a router, or to the internet: there is no route".to_owned(),
+                Some(ip) => format!("on the way to the router this machine is {ip}: listen there, or on all addresses"),
+            };
+            let word = PortMapping::Failed { listen, why: why.into() };
+            self.tell(word);
+        }
+        self.missed = missed;
     }
 
     /// Nobody is there to be asked: that is said once of each port.
@@ -331,6 +354,8 @@ fn said(word: &PortMapping) {
     #[cfg(feature = "tracing")]
     match word {
         PortMapping::Mapped { .. } => tracing::info!("port mapping: {word}"),
+        // As it was wanted.
+        PortMapping::Lost { why, .. } if why == CLOSED || why == OVER => tracing::info!("port mapping: {word}"),
         _ => tracing::warn!("port mapping: {word}"),
     }
 }
@@ -424,6 +449,24 @@ mod tests {
         assert_eq!(said.len(), 4);
         let words = "the port of /ip4/192.168.1.7/tcp/1 could not be mapped: no router is known";
         assert!(said[0].starts_with(words), "{said:?}");
+    }
+
+    #[test]
+    fn that_no_listener_is_where_the_router_reaches_us_is_said_once() {
+        let (mut driver, said) = driver(|_| ());
+        for local in [Some([10, 0, 0, 1].into()), None] {
+            driver.place.local = local;
+            driver.follow_listeners();
+            driver.follow_listeners();
+        }
+        let words = "the port of /ip4/192.168.1.7/tcp/1 could not be mapped: ";
+        assert_eq!(
+            *lock(&said.0),
+            [
+                format!("{words}on the way to the router this machine is 10.0.0.1: listen there, or on all addresses"),
+                format!("{words}this machine has no way to a router, or to the internet: there is no route")
+            ]
+        );
     }
 
     #[test]

@@ -208,8 +208,10 @@ pub(super) struct Side {
     pub(super) machine: Machine,
     /// When the ping that is under way was sent.
     pub(super) sent: [Option<Time>; LINES],
-    /// When its rule closed one, within the window.
+    /// When its rule closed one that came after the close before, within the window.
     pub(super) closes: Vec<Time>,
+    /// Which were there when it closed one.
+    paid: [bool; LINES],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -302,12 +304,15 @@ impl Turn<'_> {
             match action {
                 Action::Ping { connection } => self.ping(line_of(connection)),
                 Action::Close { connection, kept } => {
-                    let closes = &mut self.state.sides[self.side].closes;
+                    let (line, kept) = (line_of(connection), line_of(kept));
+                    let Side { closes, paid, .. } = &mut self.state.sides[self.side];
                     closes.retain(|at| self.now.since(*at) < WINDOW);
                     if self.world.budget != u32::MAX && !self.world.is_foreign(self.side) {
-                        closes.push(self.now);
+                        if !paid[line] {
+                            closes.push(self.now);
+                        }
+                        *paid = [true; LINES];
                     }
-                    let (line, kept) = (line_of(connection), line_of(kept));
                     properties::on_close(self.world, self.state, self.side, line, kept)?;
                     self.state.given_up |= 1 << line;
                     self.hang_up(line);
@@ -385,6 +390,7 @@ impl Turn<'_> {
         let we = of.initiator == side || (of.both_dialed && rule == Rule::ClassByDialer);
         let initiator = if we { Initiator::We } else { Initiator::They };
         let (connection, relayed, larger) = (c(line), of.relayed, we == (side == Q));
+        self.state.sides[self.side].paid[line] = false;
         self.tell(Input::Opened { connection, relayed, initiator, larger, streams: 0 })?;
         if rule == Rule::CancelHandshakes && first {
             for other in 0..self.world.lines.len() {
@@ -431,7 +437,7 @@ impl Model for World {
         let side = |rule| {
             let mut machine = Machine::new(rule, config.clone());
             machine.rebase(Time::from_nanos(NOW), &mut |_, at| at);
-            Side { machine, sent: [None; LINES], closes: Vec::new() }
+            Side { machine, sent: [None; LINES], closes: Vec::new(), paid: [false; LINES] }
         };
         let begins = |i| self.at_once && i < self.lines.len();
         let end = |i| if begins(i) { End::Shaking } else { End::Idle };

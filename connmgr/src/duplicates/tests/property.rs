@@ -56,6 +56,8 @@ struct Seen {
     proof: Option<Time>,
     asked: Option<Time>,
     closing: bool,
+    /// It was there when another one was closed.
+    paid: bool,
     /// When it was said to drain, and whether the same keepers are still there.
     drained: Option<Time>,
 }
@@ -112,8 +114,8 @@ impl Reader {
                 assert_eq!(told.is_ok(), self.seen.len() < 4);
                 if told.is_ok() {
                     let (answered, proof, asked, drained) = (None, None, None, None);
-                    let (rank, streams, closing) = ((relayed, ours, id), 0, false);
-                    self.seen.push(Seen { id, rank, ours, streams, answered, proof, asked, closing, drained });
+                    let (rank, streams, closing, paid) = ((relayed, ours, id), 0, false, false);
+                    self.seen.push(Seen { id, rank, ours, streams, answered, proof, asked, closing, paid, drained });
                 }
             }
             Op::Streams { which, open } => {
@@ -239,9 +241,10 @@ impl Reader {
                 assert!(due <= now && (seen.ours || seen.streams == 0));
                 assert!(keepers.iter().all(|k| k.proof.unwrap() >= due), "{keepers:?} due {due:?}");
                 self.seen[at].closing = true;
-                if self.config.budget != u32::MAX {
+                if self.config.budget != u32::MAX && !seen.paid {
                     self.closes.push(now);
                 }
+                self.seen.iter_mut().for_each(|seen| seen.paid = true);
             }
             Action::Tolerate { .. } => {
                 assert!(spent && !self.told.is_some_and(|at| self.within(at)));

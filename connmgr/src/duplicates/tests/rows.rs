@@ -431,6 +431,33 @@ fn after_three_closes_duplicates_are_tolerated_until_the_window_is_over() {
 }
 
 #[test]
+fn those_that_were_there_at_a_close_are_paid_for_by_it() {
+    let mut world = World::new(|_| ());
+    world.theirs(2);
+    for id in 10..15 {
+        world.ours(id);
+    }
+    let mut closed = 0;
+    for _ in 0..40 {
+        let mut actions = Vec::new();
+        for id in 2..15 {
+            if world.asked.contains_key(&id) {
+                actions.extend(world.pong(id));
+            }
+        }
+        actions.extend(world.wait(5 * SECOND));
+        for action in actions {
+            if let Action::Close { connection, .. } = action {
+                closed += 1;
+                world.closed(connection.0);
+            }
+            assert!(!matches!(action, Action::Tolerate { .. }));
+        }
+    }
+    assert_eq!(closed, 5);
+}
+
+#[test]
 fn what_was_draining_stays_once_the_budget_is_spent() {
     let mut world = World::new(|config| config.budget = 1);
     world.theirs(2);

@@ -6,6 +6,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod misuse;
+mod model;
 mod peers;
 mod watermarks;
 

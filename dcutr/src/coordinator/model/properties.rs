@@ -1,6 +1,6 @@
 //! What holds in every world, and what a broken rule breaks.
 
-use super::world::{End, NAMES, P, Q, State, Tuple, World};
+use super::world::{End, NAMES, P, Q, State, Tuple, Wire, World};
 use crate::Plan;
 use alloc::format;
 use alloc::string::String;
@@ -27,7 +27,9 @@ pub(super) fn initiator(plans: [Plan; 2]) -> Result<usize, String> {
 pub(super) fn on_close(state: &State, side: usize, at: usize, kept: Option<usize>) -> Result<(), String> {
     let Some(wire) = state.wires[at].as_ref() else { return Err("what is closed isn't there".into()) };
     let others = state.wires.iter().enumerate().filter(|(other, _)| *other != at).filter_map(|(_, wire)| wire.as_ref());
-    let whole: Vec<Tuple> = others.filter(|wire| wire.is_whole()).map(|wire| wire.tuple).collect();
+    // That one was lost, and nobody knows yet, is beyond any rule.
+    let works = |wire: &&Wire| wire.is_whole() || (wire.lost && wire.ends == [End::Up; 2]);
+    let whole: Vec<Tuple> = others.filter(works).map(|wire| wire.tuple).collect();
     // Two circuits are one too many: the other one goes on then. That it died since it answered is beyond any rule.
     let for_a_circuit =
         kept.and_then(|kept| state.wires[kept].as_ref()).is_some_and(|kept| kept.tuple == Tuple::Circuit);
@@ -50,6 +52,12 @@ pub(super) fn at_rest(world: &World, state: &State) -> Result<(), String> {
         let left = counts.attempts + counts.queued + counts.dials + counts.asks + counts.windows;
         if left > 0 {
             return Err(format!("{name} is not done: {counts:?}"));
+        }
+        let up = state.wires.iter().flatten().filter(|wire| wire.ends[side].is_up()).count();
+        if let Some(known) = state.sides[side].keeper.at_rest()?
+            && usize::try_from(known) != Ok(up)
+        {
+            return Err(format!("{name}'s manager knows of {known} connections of {up}"));
         }
         if !state.sides[side].dials.is_empty() {
             return Err(format!("{name} has a dial left running"));
@@ -82,13 +90,15 @@ pub(super) fn at_rest(world: &World, state: &State) -> Result<(), String> {
         };
     }
     let lost = state.relay_lost;
-    if relayed == 0 && !lost {
+    if relayed == 0 && !lost && !state.broken {
         return Err("the relayed connection is gone, and there is no direct one".into());
     }
     if world.clean {
         return Err("nothing went wrong, and there is no direct connection".into());
     }
-    if !lost && state.opened.iter().all(|opened| u32::from(*opened) < world.tries) {
+    // What worked, and was lost later, was a try, whoever dialed. If no circuit is left either, there is nobody to ask.
+    let tries = |side: usize| state.opened[side] + state.plain[side] + u8::from(state.broken);
+    if !lost && relayed > 0 && [P, Q].into_iter().all(|side| u32::from(tries(side)) < world.tries) {
         return Err(format!("nobody tried again after {:?} tries", state.opened));
     }
     Ok(())

@@ -1,19 +1,17 @@
 //! What a step does: at one side, and to the network.
 
+use super::keeper::{Came, Keeper, Wish};
 use super::properties;
 use super::variants::Rule;
 use super::world::{
-    End, Message, P, Pending, Q, Said, State, Step, Stream, Tuple, WIRES, Wire, World, c, ip, opened, outside, peer,
+    End, Message, P, Pending, Q, Said, State, Step, Stream, Tuple, WIRES, Wire, World, c, ip, outside, peer,
 };
-use crate::coordinator::{Action, Input, Stage, Waits};
+use crate::coordinator::{Action, Coordinator, Input, Stage, Waits};
 use crate::exchange::Fault;
-use crate::report::Side;
 use crate::{AskId, DialFault, DialId, Local, Plan, StreamKey};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use tidewire_connmgr::ConnectionId as PairId;
-use tidewire_connmgr::duplicates::{Action as PairAction, Input as PairInput};
 use tidewire_core::{EventMachine, Multiaddr, Role, Time};
 
 /// What a SYN meets.
@@ -76,7 +74,7 @@ impl Turn<'_> {
             }
             Step::Deliver(at, _) => self.deliver(at),
             Step::Timer(_) => {
-                let machine = &mut self.state.sides[self.side].machine;
+                let machine = self.state.sides[self.side].machine.touch();
                 let now = machine.deadline();
                 machine.on_timeout(now);
                 if machine.deadline() <= now {
@@ -84,9 +82,19 @@ impl Turn<'_> {
                 }
                 self.carry_out()
             }
+            Step::Grace(_) => {
+                self.keeper().grace_over();
+                self.carry_out()
+            }
+            Step::Over(at, _) => self.over(at),
             Step::Lose(at) => {
-                (self.state.losses, self.state.relay_lost) = (self.state.losses - 1, true);
+                if self.wire(at).tuple == Tuple::Circuit {
+                    (self.state.losses, self.state.relay_lost) = (self.state.losses - 1, true);
+                } else {
+                    (self.state.breaks, self.state.broken) = (self.state.breaks - 1, true);
+                }
                 let wire = self.wire(at);
+                wire.lost = true;
                 wire.queues = [Vec::from([Message::Fin]), Vec::from([Message::Fin])];
                 self.state
                     .streams
@@ -117,28 +125,30 @@ impl Turn<'_> {
 
     /// News that crossed are refused, and nothing else is.
     fn tell(&mut self, input: Input<'_>) -> Result<(), String> {
-        let told = self.state.sides[self.side].machine.handle(Time::ZERO, input);
+        let told = self.state.sides[self.side].machine.touch().handle(Time::ZERO, input);
         if let Err(misuse) = told {
             (self.log)(format!("refused: {misuse}"));
         }
         self.carry_out()
     }
 
-    fn tell_pair(&mut self, input: PairInput) -> Result<(), String> {
-        self.state.sides[self.side].pair.handle(Time::ZERO, input).map_err(|misuse| format!("{input:?}: {misuse}"))?;
-        self.carry_out()
+    fn keeper(&mut self) -> &mut Keeper {
+        &mut self.state.sides[self.side].keeper
     }
 
+    /// What the keeper wants comes first, as in a host.
     pub(super) fn carry_out(&mut self) -> Result<(), String> {
         for _ in 0..200 {
-            if let Some(action) = self.state.sides[self.side].machine.poll() {
+            if let Some(wish) = self.keeper().poll()? {
+                if !matches!(wish, Wish::Open(_)) {
+                    (self.log)(format!("{wish:?}"));
+                }
+                self.carry(wish)?;
+            } else if let Some(action) = self.state.sides[self.side].machine.touched().and_then(Coordinator::poll) {
                 if !matches!(action, Action::Event(_)) {
                     (self.log)(format!("{action:?}"));
                 }
                 self.act(action)?;
-            } else if let Some(action) = self.state.sides[self.side].pair.poll() {
-                (self.log)(format!("{action:?}"));
-                self.act_pair(action)?;
             } else {
                 return Ok(());
             }
@@ -152,8 +162,10 @@ impl Turn<'_> {
             Action::Open { ask, connection, .. } => {
                 self.state.opened[side] += 1;
                 let wire = usize::try_from(connection.0).unwrap();
-                let there = self.wire(wire);
-                let dead = there.queues.iter().all(|queue| queue.contains(&Message::Fin));
+                let there = self.state.wires[wire].as_ref().filter(|wire| wire.ends[side].is_up());
+                // It was closed meanwhile; the coordinator hears of it, or did.
+                let Some(there) = there else { return Ok(()) };
+                let dead = there.is_dead();
                 let other_is_up = there.ends[1 - side].is_up();
                 let mut said: [Vec<Said>; 2] = Default::default();
                 if other_is_up && !dead {
@@ -183,7 +195,7 @@ impl Turn<'_> {
                 (stream.open[side], stream.said[side]) = (false, Vec::new());
             }
             let wire = self.state.wires[stream.wire].as_ref();
-            let dead = wire.is_none_or(|wire| wire.queues.iter().all(|queue| queue.contains(&Message::Fin)));
+            let dead = wire.is_none_or(Wire::is_dead);
             if stream.open[1 - side] && !dead {
                 stream.said[1 - side].push(said);
             }
@@ -201,6 +213,13 @@ impl Turn<'_> {
 
     fn dial(&mut self, dial: DialId, local: &Local, plan: Plan) -> Result<(), String> {
         let side = self.side;
+        let view = self.state.sides[side].machine.explain(Time::ZERO, &peer(1 - side));
+        let plan = match view.map(|view| view.waits) {
+            Some(Waits::Attempt(as_side, Stage::Punching { number, .. })) => {
+                self.world.rules[side].dial(as_side, number, plan)
+            }
+            _ => plan,
+        };
         let tuple = if *local == Local::Any { Tuple::Plain } else { Tuple::Punch };
         if tuple == Tuple::Punch {
             let ours = self.state.sides[side].dials.iter().any(|dial| dial.tuple == Tuple::Punch);
@@ -213,12 +232,6 @@ impl Turn<'_> {
             }
             self.state.sides[side].open = true;
         }
-        let view = self.state.sides[side].machine.explain(Time::ZERO, &peer(1 - side));
-        let (as_side, number) = match view.map(|view| view.waits) {
-            Some(Waits::Attempt(as_side, Stage::Punching { number, .. })) => (as_side, number),
-            _ => (Side::B, 0),
-        };
-        let plan = self.world.rules[side].dial(as_side, number, local, plan);
         self.state.sides[side].dials.push(Pending { dial, tuple, plan });
         Ok(())
     }
@@ -230,7 +243,7 @@ impl Turn<'_> {
         }
         let is_it = |wire: &Wire| match wire.ends[side] {
             End::Waiting { dial: this } | End::Upgrading { dial: this, .. } => this == Some(dial),
-            End::Up | End::Gone => false,
+            End::Up | End::Closing | End::Gone => false,
         };
         let at = self.state.wires.iter().position(|wire| wire.as_ref().is_some_and(is_it));
         if let Some(at) = at {
@@ -254,7 +267,7 @@ impl Turn<'_> {
                 plans[other] = theirs.plan;
                 let mut ends = [waiting; 2];
                 ends[other] = End::Waiting { dial: Some(theirs.dial) };
-                self.connect(tuple, ends, plans)
+                self.connect(tuple, ends, plans).map(|_| ())
             }
         }
     }
@@ -273,8 +286,11 @@ impl Turn<'_> {
         plans[other] = accepted;
         let mut ends = [end; 2];
         ends[other] = End::Upgrading { dial: None, inbound: true };
-        self.connect(tuple, ends, plans)?;
-        self.at_other(|turn| turn.tell(Input::Arriving { ip: ip(side) }))
+        let Some(at) = self.connect(tuple, ends, plans)? else { return Ok(()) };
+        self.at_other(|turn| {
+            turn.keeper().incoming(at, side, false)?;
+            turn.tell(Input::Arriving { ip: ip(side) })
+        })
     }
 
     fn at_other(&mut self, does: impl FnOnce(&mut Turn<'_>) -> Result<(), String>) -> Result<(), String> {
@@ -282,23 +298,26 @@ impl Turn<'_> {
         does(&mut Turn { world, state: self.state, side, log: self.log })
     }
 
-    fn connect(&mut self, tuple: Tuple, ends: [End; 2], plans: [Plan; 2]) -> Result<(), String> {
+    /// Which one it is; `None`: it came to nothing.
+    fn connect(&mut self, tuple: Tuple, ends: [End; 2], plans: [Plan; 2]) -> Result<Option<usize>, String> {
         let initiator = match properties::initiator(plans) {
             Ok(initiator) => initiator,
             // Two peers that don't fit fail, and the next try may fit. Which pairs have to fit, the world says.
-            Err(why) if self.world.mismatch.is_some_and(|known| why.contains(known)) => return self.mismatch(ends),
+            Err(why) if self.world.mismatch.is_some_and(|known| why.contains(known)) => {
+                return self.mismatch(ends).map(|()| None);
+            }
             Err(why) => return Err(why),
         };
         let at =
             (0..WIRES).find(|at| self.state.wires[*at].is_none()).expect("more connections than a world has room for");
-        self.state.wires[at] = Some(Wire { tuple, ends, initiator, queues: Default::default() });
+        self.state.wires[at] = Some(Wire { tuple, ends, initiator, lost: false, queues: Default::default() });
         if self.world.at_once {
             for side in [P, Q].into_iter().filter(|side| matches!(ends[*side], End::Waiting { .. })) {
                 let (world, state) = (self.world, &mut *self.state);
                 Turn { world, state, side, log: self.log }.rise(at)?;
             }
         }
-        Ok(())
+        Ok(Some(at))
     }
 
     /// Neither speaks, or both do: it ends, and each dialer hears of it.
@@ -322,84 +341,115 @@ impl Turn<'_> {
     }
 
     fn up(&mut self, at: usize) -> Result<(), String> {
+        let side = self.side;
+        let Wire { ends, mut initiator, .. } = *self.wire(at);
+        if self.world.rules[side] == Rule::ClassByDialer && matches!(ends[side], End::Upgrading { dial: Some(_), .. }) {
+            initiator = side;
+        }
+        let came = match ends[side] {
+            End::Upgrading { dial: None, inbound: true } => Came::Accepted,
+            End::Upgrading { .. } => Came::Dialed,
+            _ => return Err("it was up before".into()),
+        };
+        self.keeper().established(at, (side, initiator), false, came)?;
+        self.carry_out()
+    }
+
+    /// The keeper lets it be: now the coordinator hears of it.
+    fn opened(&mut self, at: usize) -> Result<(), String> {
         let (side, rule) = (self.side, self.world.rules[self.side]);
         let wire = self.wire(at);
-        let (end, initiator) = (wire.ends[side], wire.initiator);
-        wire.ends[side] = End::Up;
-        let (connection, remote) = (c(at), &outside(1 - side));
+        let end = core::mem::replace(&mut wire.ends[side], End::Up);
+        let (relayed, is_plain, initiator) = (wire.tuple == Tuple::Circuit, wire.tuple == Tuple::Plain, wire.initiator);
+        let (connection, peer) = (c(at), peer(1 - side));
+        let remote = &if relayed { Multiaddr::empty() } else { outside(1 - side) };
         match end {
             End::Upgrading { dial: Some(dial), .. } => {
                 let role = if initiator == side { Role::Initiator } else { Role::Responder };
                 let local = &outside(side);
+                self.state.plain[side] += u8::from(is_plain);
                 self.tell(Input::Dialed { dial, connection, local, remote, role })?;
             }
             End::Upgrading { dial: None, inbound } => {
-                let peer = peer(1 - side);
-                self.tell(Input::Connected { connection, peer, relayed: false, inbound, remote })?;
+                self.tell(Input::Connected { connection, peer, relayed, inbound, remote })?;
             }
             _ => return Err("it was up before".into()),
         }
-        if rule == Rule::DoneAtOnce {
+        if rule == Rule::DoneAtOnce && !relayed {
             self.tell(Input::Proven { connection })?;
-            self.tell(Input::Cancel { peer: peer(1 - side) })?;
+            self.tell(Input::Cancel { peer })?;
         }
-        if rule == Rule::RelayDropped {
+        if rule == Rule::RelayDropped && !relayed {
             let circuit = |wire: &Option<Wire>| {
                 wire.as_ref().is_some_and(|wire| wire.tuple == Tuple::Circuit && wire.ends[side].is_up())
             };
             if let Some(circuit) = self.state.wires.iter().position(circuit) {
+                self.keeper().close(circuit)?;
                 return self.close(circuit, None);
             }
         }
-        if self.state.wires[at].as_ref().is_some_and(|wire| wire.ends[side].is_up()) {
-            self.tell_pair(opened(at, false, side, initiator))?;
-        }
         Ok(())
     }
 
-    fn act_pair(&mut self, action: PairAction) -> Result<(), String> {
-        let at = |connection: PairId| usize::try_from(connection.0).unwrap();
-        match action {
-            PairAction::Ping { connection } => self.send(at(connection), Message::Ping),
-            PairAction::Drain { connection, onto } => {
-                let is_circuit = |at: usize| self.state.wires[at].as_ref().is_some_and(|w| w.tuple == Tuple::Circuit);
-                if is_circuit(at(connection)) && !is_circuit(at(onto)) {
-                    return self.tell(Input::Proven { connection: c(at(onto)) });
+    fn carry(&mut self, wish: Wish) -> Result<(), String> {
+        match wish {
+            Wish::Open(at) => self.opened(at)?,
+            Wish::Ping(at) if self.world.rules[self.side] == Rule::Unproven => {
+                self.keeper().pong(at)?;
+                return self.carry_out();
+            }
+            Wish::Ping(at) => self.send(at, Message::Ping),
+            Wish::Drain { onto } => {
+                if self.wire(onto).tuple != Tuple::Circuit {
+                    return self.tell(Input::Proven { connection: c(onto) });
                 }
             }
-            PairAction::Close { connection, kept } => return self.close(at(connection), Some(at(kept))),
-            other => return Err(format!("{other:?}")),
+            Wish::Close { wire, kept } => return self.close(wire, Some(kept)),
         }
         Ok(())
     }
 
-    /// Rule A closes it.
+    /// The keeper closes it. If that is a manager, it hears of the end later.
     fn close(&mut self, at: usize, kept: Option<usize>) -> Result<(), String> {
         properties::on_close(self.state, self.side, at, kept)?;
         self.send(at, Message::Fin);
-        self.over(at)
+        if !self.keeper().is_manager() {
+            return self.over(at);
+        }
+        let side = self.side;
+        self.wire(at).ends[side] = End::Closing;
+        self.silence(at);
+        Ok(())
     }
 
     fn send(&mut self, at: usize, message: Message) {
         let other = 1 - self.side;
         let wire = self.wire(at);
-        if wire.ends[other] != End::Gone {
+        if !matches!(wire.ends[other], End::Closing | End::Gone) {
             wire.queues[other].push(message);
         }
+    }
+
+    /// This end hears nothing any more.
+    fn silence(&mut self, at: usize) {
+        let side = self.side;
+        self.wire(at).queues[side] = Vec::new();
+        for stream in self.state.streams.iter_mut().filter(|stream| stream.wire == at) {
+            (stream.open[side], stream.said[side]) = (false, Vec::new());
+        }
+        self.sweep();
     }
 
     /// This end is no more; whoever looked after it knows.
     fn gone(&mut self, at: usize) {
         let side = self.side;
+        self.silence(at);
         let wire = self.wire(at);
-        (wire.ends[side], wire.queues[side]) = (End::Gone, Vec::new());
+        wire.ends[side] = End::Gone;
         if wire.ends == [End::Gone; 2] {
             self.state.wires[at] = None;
         }
-        for stream in self.state.streams.iter_mut().filter(|stream| stream.wire == at) {
-            (stream.open[side], stream.said[side]) = (false, Vec::new());
-        }
-        self.sweep();
+        self.state.sides[side].told.retain(|(wire, _)| *wire != at);
     }
 
     /// This end is over, and those who look after it are told.
@@ -411,31 +461,67 @@ impl Turn<'_> {
             End::Waiting { dial: Some(dial) } | End::Upgrading { dial: Some(dial), .. } => {
                 self.tell(Input::DialFailed { dial, why: DialFault::upgrade("it ended") })
             }
-            End::Upgrading { dial: None, inbound: true } => self.tell(Input::ArrivalFailed { ip: ip(1 - self.side) }),
-            End::Up => {
-                self.state.sides[self.side]
+            End::Upgrading { dial: None, inbound: true } => {
+                self.tell(Input::ArrivalFailed { ip: ip(1 - side) })?;
+                self.keeper().closed(at, false)?;
+                self.carry_out()
+            }
+            End::Up | End::Closing => {
+                self.state.sides[side]
                     .machine
+                    .touch()
                     .handle(Time::ZERO, Input::Disconnected { connection: c(at) })
                     .unwrap();
-                let connection = PairId(at as u64);
-                self.tell_pair(PairInput::Closed { connection })
+                self.keeper().closed(at, true)?;
+                self.carry_out()
             }
             _ => Ok(()),
         }
     }
 
+    /// The manager knows of the streams on what is up. It hears of one of the other's when that has said something.
+    pub(super) fn tell_of_streams(&mut self) -> Result<(), String> {
+        let side = self.side;
+        if !self.keeper().is_manager() {
+            return Ok(());
+        }
+        let is_there = |stream: &&Stream| {
+            let up = self.state.wires[stream.wire].as_ref().is_some_and(|wire| wire.ends[side].is_up());
+            up && stream.open[side] && (stream.opener == side || !stream.said[side].contains(&Said::Connect))
+        };
+        let there = self.state.streams.iter().filter(is_there);
+        let mut there: Vec<(usize, u64)> =
+            there.map(|stream| (stream.wire, 2 * stream.ask.0 + u64::from(stream.opener == side))).collect();
+        there.sort_unstable();
+        let before = core::mem::replace(&mut self.state.sides[side].told, there.clone());
+        for (known, others, open) in [(&before, &there, false), (&there, &before, true)] {
+            for (wire, number) in known.iter().filter(|stream| !others.contains(stream)) {
+                self.keeper().stream(*wire, *number, number % 2 == 1, open)?;
+            }
+        }
+        self.carry_out()
+    }
+
     fn deliver(&mut self, at: usize) -> Result<(), String> {
         let side = self.side;
         match self.wire(at).queues[side].remove(0) {
-            // The answer comes at once: that the question took its time is enough.
-            Message::Ping => self.at_other(|turn| {
-                let asker = turn.side;
-                let is_up = turn.wire(at).ends[asker].is_up();
-                let pong = PairInput::Pong { connection: PairId(at as u64), sent: Time::ZERO };
-                if is_up { turn.tell_pair(pong) } else { Ok(()) }
-            }),
+            Message::Ping if self.world.pongs => {
+                self.send(at, Message::Pong);
+                Ok(())
+            }
+            Message::Ping => self.at_other(|turn| turn.pong(at)),
+            Message::Pong => self.pong(at),
             Message::Fin => self.over(at),
         }
+    }
+
+    fn pong(&mut self, at: usize) -> Result<(), String> {
+        let side = self.side;
+        if !self.wire(at).ends[side].is_up() {
+            return Ok(());
+        }
+        self.keeper().pong(at)?;
+        self.carry_out()
     }
 
     fn hear(&mut self, at: usize) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! The rule as it is, simpler ones that are broken, and the roles that other implementations take.
 
+use crate::Plan;
 use crate::report::Side;
-use crate::{Local, Plan};
 
 /// What a side follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,12 @@ pub(super) enum Rule {
     DoneAtOnce,
     /// The relayed connection is closed by us as soon as a direct one is established.
     RelayDropped,
+    /// Every ping counts as answered, at once: nothing is proven.
+    Unproven,
+    /// The manager is told that who dialed is the initiator. Both did, in a simultaneous open.
+    ClassByDialer,
+    /// Duplicates are kept (`per_peer` of the manager's configuration).
+    KeepsAll,
     /// Another implementation: what a socket is, depends on the side and the try.
     Foreign(Roles),
 }
@@ -36,12 +42,10 @@ pub(super) enum Roles {
 }
 
 impl Rule {
-    /// The plan of a dial of the punch.
-    pub(super) fn dial(self, side: Side, number: u32, local: &Local, plan: Plan) -> Plan {
+    /// The plan of a dial of the punch: at which side, in which try.
+    pub(super) fn dial(self, side: Side, number: u32, plan: Plan) -> Plan {
         let initiate = |yes| if yes { Plan::Initiate } else { Plan::Respond };
         match self {
-            // The plain dial before the first try.
-            _ if *local == Local::Any => plan,
             Rule::NoListening => initiate(side == Side::A),
             Rule::AlwaysInitiate if side == Side::A => Plan::Initiate,
             Rule::Foreign(Roles::Spec) => initiate(side == Side::A),

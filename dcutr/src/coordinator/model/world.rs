@@ -1,17 +1,20 @@
 //! Two peers, the network between them, and all that may happen.
 //!
 //! ```text
-//!   P: Coordinator, Pair  --- circuits: streams of dcutr, pings, fin, in order ------------  Q: Coordinator, Pair
-//!                         --- the punch's pair of ports: SYNs, at most one connection -----
-//!                         --- plain dials, each from a port of its own --------------------     Q has the larger id
+//!   P: Coordinator, Keeper  --- circuits: streams of dcutr, pings, fin, in order ------------  Q: Coordinator, Keeper
+//!                           --- the punch's pair of ports: SYNs, at most one connection -----
+//!                           --- plain dials, each from a port of its own --------------------     Q has the larger id
 //! ```
 //! Timers fire at any moment: two clocks say nothing about each other. (In a clean world only when nothing else can happen, and in
 //! the order of one clock.) A SYN arrives at any moment as long as its dial runs, for it is sent again.
 
+use super::copied::Copied;
 use super::explorer::Model;
+use super::keeper::{Came, Keeper};
 use super::properties;
 use super::variants::Rule;
 use crate::coordinator::{Config, Coordinator, Input};
+use crate::nat::{self, Guess, Sight};
 use crate::{AskId, Candidate, ConnectionId, DialId, Plan, Source};
 use alloc::format;
 use alloc::string::String;
@@ -20,7 +23,6 @@ use core::cell::Cell;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
-use tidewire_connmgr::duplicates::{DuplicatesConfig, Input as PairInput, Pair};
 use tidewire_core::{EventMachine, Multiaddr, PeerId, Seed, Time};
 
 pub(super) const P: usize = 0;
@@ -41,6 +43,8 @@ pub(super) struct World {
     pub(super) named: [bool; 2],
     /// What this side's NAT does with a SYN that nobody waits for: it answers with a reset.
     pub(super) resets: [bool; 2],
+    /// This side's NAT gives a new port per destination, and it knows: its punches go from any port.
+    pub(super) any_port: [bool; 2],
     /// The NATs let a simultaneous open through.
     pub(super) crossing: bool,
     pub(super) tries: u32,
@@ -48,6 +52,8 @@ pub(super) struct World {
     pub(super) failures: u8,
     /// Circuits that may be lost.
     pub(super) losses: u8,
+    /// Direct connections that may be lost.
+    pub(super) breaks: u8,
     /// Streams that may be reset by the network.
     pub(super) cuts: u8,
     /// Dials of the application at each side, unasked for.
@@ -58,6 +64,14 @@ pub(super) struct World {
     pub(super) prompt: bool,
     /// Most tries that a success may take.
     pub(super) within: u8,
+    /// The real connection managers decide about duplicates; else their rule alone does.
+    pub(super) manager: bool,
+    /// What is superseded drains for a while, of which nobody knows how long it is; else it is closed as soon as that is proven.
+    pub(super) grace: bool,
+    /// The managers tolerate duplicates after as many closes as they do by default.
+    pub(super) budget: bool,
+    /// Answers to pings take their time; else that the questions do is enough.
+    pub(super) pongs: bool,
     /// A transport is there at both ends at once.
     pub(super) at_once: bool,
     /// Connections whose ends don't fit in this way come about, and fail. (All of them, if it is empty.)
@@ -75,12 +89,18 @@ impl World {
             public: [false; 2],
             named: [false; 2],
             resets: [false; 2],
+            any_port: [false; 2],
             crossing: true,
             tries: 2,
             failures: 0,
             losses: 0,
+            breaks: 0,
             cuts: 0,
             unsolicited: [0; 2],
+            manager: false,
+            grace: false,
+            budget: false,
+            pongs: false,
             clean: false,
             prompt: false,
             within: u8::MAX,
@@ -110,6 +130,7 @@ impl fmt::Display for World {
                 (self.public[side], " public"),
                 (self.named[side], " named"),
                 (self.resets[side], " resetting"),
+                (self.any_port[side], " any port"),
             ];
             let facts: String = facts.into_iter().filter(|(yes, _)| *yes).map(|(_, fact)| fact).collect();
             format!("{}:{facts} {:?}", NAMES[side], self.rules[side])
@@ -119,9 +140,14 @@ impl fmt::Display for World {
             (u8::from(!self.crossing), "no simultaneous open"),
             (self.failures, "upgrades fail"),
             (self.losses, "circuits lost"),
+            (self.breaks, "direct ones lost"),
             (self.cuts, "streams cut"),
             (self.unsolicited[P], "unsolicited by P"),
             (self.unsolicited[Q], "unsolicited by Q"),
+            (u8::from(self.manager), "real managers"),
+            (u8::from(self.grace), "grace"),
+            (u8::from(self.budget), "budget"),
+            (u8::from(self.pongs), "slow pongs"),
             (u8::from(self.clean), "clean"),
             (u8::from(self.prompt), "prompt streams"),
         ];
@@ -151,6 +177,8 @@ pub(super) enum End {
         inbound: bool,
     },
     Up,
+    /// The manager closes it; its end is not there yet.
+    Closing,
     Gone,
 }
 
@@ -163,6 +191,7 @@ impl End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Message {
     Ping,
+    Pong,
     Fin,
 }
 
@@ -172,11 +201,18 @@ pub(super) struct Wire {
     pub(super) tuple: Tuple,
     pub(super) ends: [End; 2],
     pub(super) initiator: usize,
+    /// It worked at both ends, and was lost.
+    pub(super) lost: bool,
     /// What is on the way to each side.
     pub(super) queues: [Vec<Message>; 2],
 }
 
 impl Wire {
+    /// Nothing that is said on it from here on is heard.
+    pub(super) fn is_dead(&self) -> bool {
+        self.queues.iter().all(|queue| queue.contains(&Message::Fin))
+    }
+
     pub(super) fn is_whole(&self) -> bool {
         self.ends == [End::Up; 2] && self.queues.iter().all(|queue| !queue.contains(&Message::Fin))
     }
@@ -209,8 +245,10 @@ pub(super) struct Pending {
 
 #[derive(Clone, Hash)]
 pub(super) struct Side {
-    pub(super) machine: Coordinator,
-    pub(super) pair: Pair,
+    pub(super) machine: Copied<Coordinator>,
+    pub(super) keeper: Keeper,
+    /// The streams that the manager knows: on which connection, and their numbers.
+    pub(super) told: Vec<(usize, u64)>,
     pub(super) dials: Vec<Pending>,
     /// Our NAT lets in what comes on the punch's pair of addresses.
     pub(super) open: bool,
@@ -225,9 +263,13 @@ pub(super) struct State {
     pub(super) streams: Vec<Stream>,
     /// Streams that each side opened: its tries.
     pub(super) opened: [u8; 2],
+    /// Plain dials before the first try that became connections: each counts as a try.
+    pub(super) plain: [u8; 2],
     pub(super) relay_lost: bool,
+    pub(super) broken: bool,
     pub(super) failures: u8,
     pub(super) losses: u8,
+    pub(super) breaks: u8,
     pub(super) cuts: u8,
     pub(super) unsolicited: [u8; 2],
 }
@@ -243,6 +285,8 @@ pub(super) enum Step {
     Fail(usize, usize),
     Deliver(usize, usize),
     Timer(usize),
+    Grace(usize),
+    Over(usize, usize),
     Lose(usize),
     Cut(usize),
     Unsolicited(usize),
@@ -267,7 +311,9 @@ impl fmt::Debug for Step {
             Step::Fail(i, s) => write!(f, "{}: the upgrade of c{i} fails", name(s)),
             Step::Deliver(i, s) => write!(f, "{}: a message on c{i}", name(s)),
             Step::Timer(s) => write!(f, "{}: a timer", name(s)),
-            Step::Lose(i) => write!(f, "the circuit c{i} is lost"),
+            Step::Grace(s) => write!(f, "{}: a grace is over", name(s)),
+            Step::Over(i, s) => write!(f, "{}: c{i}, which was closed, is gone", name(s)),
+            Step::Lose(i) => write!(f, "the connection c{i} is lost"),
             Step::Cut(i) => write!(f, "stream {i} is reset by the network"),
             Step::Unsolicited(s) => write!(f, "{}: the application dials", name(s)),
         }
@@ -308,41 +354,31 @@ fn config(tries: u32) -> Config {
 
 impl World {
     fn side(&self, side: usize) -> Side {
-        let other = 1 - side;
         let mut machine = Coordinator::new(config(self.tries), peer(side), &Seed::new([0; 32]));
         let own = Candidate { address: outside(side), source: Source::Observed, local: Some(outside(side)) };
         machine.handle(Time::ZERO, Input::Own(&[own])).unwrap();
-        let mut pair = Pair::new(pair_config());
-        for (at, dialer) in self.dialers() {
-            let (relayed, inbound) = (true, dialer == other);
-            let remote = &Multiaddr::empty();
-            machine
-                .handle(Time::ZERO, Input::Connected { connection: c(at), peer: peer(other), relayed, inbound, remote })
-                .unwrap();
-            pair.handle(Time::ZERO, opened(at, true, side, dialer)).unwrap();
+        if self.any_port[side] {
+            machine.handle(Time::ZERO, Input::Nat(&new_port_each_time(side))).unwrap();
         }
         // Who dialed all circuits needs to know nobody's addresses: nothing it does depends on it.
-        let unknown = self.circuits[other];
-        Side { machine, pair, dials: Vec::new(), open: self.public[side], unknown }
+        let unknown = self.circuits[1 - side];
+        let (keeper, open) = (Keeper::new(self, side), self.public[side]);
+        Side { machine: Copied::new(machine), keeper, told: Vec::new(), dials: Vec::new(), open, unknown }
     }
 
-    fn dialers(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub(super) fn dialers(&self) -> impl Iterator<Item = (usize, usize)> {
         [P, Q].into_iter().filter(|side| self.circuits[*side]).enumerate()
     }
 }
 
-fn pair_config() -> DuplicatesConfig {
-    // Without any grace: what may be closed is closed at once.
-    let mut config = DuplicatesConfig::default();
-    (config.grace, config.long_grace, config.budget) = (Duration::ZERO, Some(Duration::ZERO), u32::MAX);
-    config
-}
-
-pub(super) fn opened(at: usize, relayed: bool, side: usize, initiator: usize) -> PairInput {
-    use tidewire_connmgr::duplicates::Initiator;
-    let ours = if initiator == side { Initiator::We } else { Initiator::They };
-    let connection = tidewire_connmgr::ConnectionId(at as u64);
-    PairInput::Opened { connection, relayed, initiator: ours, larger: initiator == Q, streams: 0 }
+/// What is guessed of a NAT that three others saw at three ports.
+fn new_port_each_time(side: usize) -> Vec<Guess> {
+    let sight = |n: u16| Sight {
+        local: Multiaddr::tcp((Ipv4Addr::new(10, 0, 0, 2), 4001).into()),
+        seen: Multiaddr::tcp((ip(side), 40_000 + n * n).into()),
+        observer: Multiaddr::tcp((Ipv4Addr::new(12, 0, 0, n.to_be_bytes()[1]), 4001).into()),
+    };
+    nat::guesses(&[sight(1), sight(2), sight(3)])
 }
 
 impl Model for World {
@@ -352,22 +388,38 @@ impl Model for World {
     fn start(&self) -> State {
         let mut wires = [const { None }; WIRES];
         for (at, dialer) in self.dialers() {
-            let (ends, queues) = ([End::Up; 2], Default::default());
-            wires[at] = Some(Wire { tuple: Tuple::Circuit, ends, initiator: dialer, queues });
+            let ends = [P, Q].map(|side| End::Upgrading { dial: None, inbound: side != dialer });
+            let (lost, queues) = (false, Default::default());
+            wires[at] = Some(Wire { tuple: Tuple::Circuit, ends, initiator: dialer, lost, queues });
         }
         let mut state = State {
             sides: [self.side(P), self.side(Q)],
             wires,
             streams: Vec::new(),
             opened: [0; 2],
+            plain: [0; 2],
             relay_lost: false,
+            broken: false,
             failures: self.failures,
             losses: self.losses,
+            breaks: self.breaks,
             cuts: self.cuts,
             unsolicited: self.unsolicited,
         };
         for side in [P, Q] {
-            super::turn::Turn { world: self, state: &mut state, side, log: &mut |_| () }.carry_out().unwrap();
+            for (at, dialer) in self.dialers() {
+                let keeper = &mut state.sides[side].keeper;
+                if dialer != side {
+                    keeper.incoming(at, dialer, true).unwrap();
+                }
+                let came = if dialer == side { Came::Dialed } else { Came::Accepted };
+                keeper.established(at, (side, dialer), true, came).unwrap();
+                super::turn::Turn { world: self, state: &mut state, side, log: &mut |_| () }.carry_out().unwrap();
+            }
+        }
+        for side in &mut state.sides {
+            side.keeper.rest();
+            side.machine.rest(|machine| machine.rebase(Duration::ZERO));
         }
         state
     }
@@ -391,12 +443,16 @@ impl Model for World {
                         into.push(Step::Fail(at, s));
                     }
                 }
+                if end == End::Closing {
+                    into.push(Step::Over(at, s));
+                }
                 let first = wire.queues[s].first();
                 if first.is_some_and(|first| end == End::Up || *first == Message::Fin) {
                     into.push(Step::Deliver(at, s));
                 }
             }
-            if state.losses > 0 && wire.tuple == Tuple::Circuit && wire.is_whole() {
+            let may_be_lost = if wire.tuple == Tuple::Circuit { state.losses } else { state.breaks };
+            if may_be_lost > 0 && wire.is_whole() {
                 into.push(Step::Lose(at));
             }
         }
@@ -419,13 +475,15 @@ impl Model for World {
             !deadline.is_never() && !busy && (!self.clean || deadlines.iter().all(|other| deadline <= *other))
         };
         into.extend([P, Q].into_iter().filter(due).map(Step::Timer));
+        let waits = |s: &usize| state.sides[*s].keeper.waits() && !busy;
+        into.extend([P, Q].into_iter().filter(waits).map(Step::Grace));
     }
 
     fn apply(&self, state: &mut State, step: Step, log: &mut dyn FnMut(String)) -> Result<(), String> {
         let side = match step {
-            Step::Identify(s) | Step::Timer(s) | Step::Unsolicited(s) => s,
+            Step::Identify(s) | Step::Timer(s) | Step::Grace(s) | Step::Unsolicited(s) => s,
             Step::Hear(_, s) | Step::Syn(_, s) | Step::Rise(_, s) | Step::Up(_, s) => s,
-            Step::Fail(_, s) | Step::Deliver(_, s) => s,
+            Step::Fail(_, s) | Step::Deliver(_, s) | Step::Over(_, s) => s,
             Step::Lose(_) | Step::Cut(_) => P,
         };
         let mut passed = Duration::ZERO;
@@ -434,8 +492,16 @@ impl Model for World {
         }
         super::turn::Turn { world: self, state, side, log }.step(step)?;
         for s in [P, Q] {
+            super::turn::Turn { world: self, state, side: s, log }.tell_of_streams()?;
+        }
+        for s in [P, Q] {
+            state.sides[s].keeper.rest();
             let passed = if s == side || self.clean { passed } else { Duration::ZERO };
-            state.sides[s].machine.rebase(passed);
+            let machine = &mut state.sides[s].machine;
+            if !passed.is_zero() {
+                machine.touch();
+            }
+            machine.rest(|machine| machine.rebase(passed));
         }
         Ok(())
     }

@@ -86,10 +86,11 @@ impl Lab {
         lab
     }
 
-    /// With a circuit that came to us (B), or that we made.
+    /// With a circuit that came to us (B), or that we made. Its round trip was measured.
     fn on_circuit(inbound: bool) -> Lab {
         let mut lab = Lab::new(|_| ());
         assert_eq!(lab.connect(CIRCUIT, true, inbound), []);
+        assert_eq!(lab.tell(Input::Rtt { connection: CIRCUIT, rtt: RTT }), []);
         lab
     }
 

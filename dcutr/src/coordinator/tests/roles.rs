@@ -50,6 +50,23 @@ fn a_measured_round_trip_over_the_circuit_is_used_before_sync() {
 }
 
 #[test]
+fn as_soon_as_the_round_trip_is_known_the_window_waits_by_it() {
+    let mut lab = Lab::new(|_| ());
+    lab.connect(CIRCUIT, true, false);
+    lab.asked(1);
+    assert_eq!(lab.machine.accepts(ip("11.0.0.3")), Some(listen_first(9)), "as long as it isn't");
+    lab.wait(millis(100));
+    let window = Action::Window {
+        peer: peer(THEM),
+        ips: [ip("11.0.0.3")].into(),
+        plan: listen_first(3),
+        until: Time::ZERO + secs(30),
+    };
+    assert_eq!(lab.synced(1), [window, dial(0, Plan::Initiate)]);
+    assert_eq!(lab.machine.accepts(ip("11.0.0.3")), Some(listen_first(3)));
+}
+
+#[test]
 fn a_window_outlives_its_attempt() {
     let mut lab = Lab::armed();
     lab.tell(Input::Disconnected { connection: CIRCUIT });
@@ -102,4 +119,37 @@ fn the_port_of_a_dial_is_that_of_the_listener_behind_what_we_told() {
     assert_eq!(locals.len(), 2);
     assert!(locals.contains(&(theirs(), Local::Reuse(inside()))));
     assert!(locals.contains(&(at("/ip6/2600::2/tcp/4001"), Local::Reuse(at("/ip6/2600::1/tcp/6")))));
+}
+
+/// What others saw, of our port 4001, each of them at another port.
+fn new_port_each_time() -> Vec<crate::nat::Guess> {
+    let sight = |n: u16| crate::nat::Sight {
+        local: inside(),
+        seen: at(&alloc::format!("/ip4/11.0.0.2/tcp/{}", 40_000 + n * n)),
+        observer: at(&alloc::format!("/ip4/1.1.1.{n}/tcp/4001")),
+    };
+    crate::nat::guesses(&[sight(1), sight(2), sight(3)])
+}
+
+#[test]
+fn behind_a_nat_with_a_new_port_per_destination_the_listeners_port_is_left_to_the_others_dial() {
+    let any = |number, plan| {
+        let Action::Dial { dial, peer, address, plan, timeout, .. } = dial(number, plan) else { panic!() };
+        Action::Dial { dial, peer, address, local: Local::Any, plan, timeout }
+    };
+    let mut b = Lab::armed();
+    b.tell(Input::Nat(&new_port_each_time()));
+    assert_eq!(b.wait(RTT / 2), [any(0, listen_first(6))]);
+    let mut a = Lab::awaiting();
+    a.tell(Input::Nat(&new_port_each_time()));
+    assert_eq!(a.synced(1), [any(0, Plan::Initiate)]);
+}
+
+#[test]
+fn what_one_nat_does_says_nothing_of_the_other_paths() {
+    let mut lab = Lab::armed();
+    let mut guesses = new_port_each_time();
+    guesses[0].path.family = crate::candidate::Family::V6;
+    lab.tell(Input::Nat(&guesses));
+    assert_eq!(lab.wait(RTT / 2), [dial(0, listen_first(6))]);
 }

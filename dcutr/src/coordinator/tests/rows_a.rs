@@ -73,6 +73,18 @@ fn the_wrong_connection_and_the_wrong_side_are_reset() {
     assert_eq!(Lab::new(|_| ()).try_tell(Input::Asked { stream: on(1), addresses: &[], skipped: 0 }), Err(unknown));
 }
 
+/// Old go-libp2p tries again at once when its own dial finds the pair of ports taken, which is by ours.
+#[test]
+fn another_connect_does_not_cancel_a_handshake_that_runs() {
+    let mut lab = Lab::punching_as_a();
+    lab.tell(Input::Upgrading { dial: DialId(0) });
+    assert_eq!(lab.asked(2)[0], answer(2));
+    lab.dialed(0);
+    lab.tell(Input::Proven { connection: DIRECT });
+    assert!(matches!(lab.report().end, End::Upgraded { how: How::Dialed { number: 1 }, .. }));
+    lab.is_over();
+}
+
 #[test]
 fn a_second_connect_takes_the_place_of_the_first() {
     let mut lab = Lab::awaiting();
@@ -126,7 +138,7 @@ fn a_reset_a_timeout_and_a_lost_relay_leave_the_window_open() {
     for (what, expected) in table {
         let mut lab = Lab::awaiting();
         assert_eq!(what(&mut lab), expected);
-        assert_eq!(lab.machine.accepts(theirs().ip().unwrap()), Some(listen_first_unmeasured(3)));
+        assert_eq!(lab.machine.accepts(theirs().ip().unwrap()), Some(listen_first(3)));
         lab.is_over();
         assert_eq!(lab.machine.accepts(theirs().ip().unwrap()), None);
     }
@@ -239,9 +251,4 @@ fn losing_the_relay_while_punching_changes_nothing() {
     between.wait(RTT);
     between.disconnect(CIRCUIT);
     between.failed_for(&Failure::RelayLost);
-}
-
-/// So many units, as long as no round trip was measured.
-fn listen_first_unmeasured(units: u32) -> Plan {
-    Plan::ListenFirst { wait: millis(300) * units }
 }

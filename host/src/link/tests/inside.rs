@@ -16,7 +16,7 @@ fn write_all(world: &mut World, id: muxer::StreamId, data: &[u8]) {
 }
 
 /// What the remote says of itself.
-fn card(agent: &str) -> BytesMut {
+pub(super) fn card(agent: &str) -> BytesMut {
     let addresses = alloc::vec!["/ip4/192.0.2.9/tcp/9".parse().unwrap()];
     let profile = Profile { agent: agent.into(), seq: 5, addresses, ..Profile::default() };
     let mut out = BytesMut::new();

@@ -3,6 +3,7 @@
 mod ends;
 mod exchanges;
 mod inside;
+mod introductions;
 mod laws;
 mod limits;
 mod probes;

@@ -1,5 +1,6 @@
 //! The host's decisions, input by input.
 
+mod introductions;
 mod laws;
 mod mapping;
 mod misuse;

@@ -15,19 +15,19 @@ use tidewire_relay::Limit;
 use tidewire_relay::exchange::Answer;
 use tidewire_upgrade::pipeline::Plan;
 
-const DCUTR: Protocol = Protocol::from_static(PROTOCOL);
+pub(super) const DCUTR: Protocol = Protocol::from_static(PROTOCOL);
 const RTT: Duration = Duration::from_millis(80);
 /// The relay, the remote that we punch with, and the circuit to it.
-const RELAY: u8 = 1;
-const REMOTE: u8 = 3;
-const CIRCUIT: u64 = 20;
+pub(super) const RELAY: u8 = 1;
+pub(super) const REMOTE: u8 = 3;
+pub(super) const CIRCUIT: u64 = 20;
 
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// The relay is connected, and we listen where all can see us.
-fn listening(change: impl FnOnce(&mut Config)) -> World {
+pub(super) fn listening(change: impl FnOnce(&mut Config)) -> World {
     let mut world = World::with(change);
     world.tell(Input::Listen { listener: ListenerId(1), address: address(0) });
     world.tell(Input::Listening { listener: ListenerId(1), address: address(0) });
@@ -72,7 +72,7 @@ fn left() -> Report {
 }
 
 #[track_caller]
-fn asked(actions: &[Action]) -> AskNumber {
+pub(super) fn asked(actions: &[Action]) -> AskNumber {
     let asks = actions.iter().find_map(|action| match action {
         Action::Order { order: Order::Punch { ask, addresses }, .. } => Some((*ask, addresses.clone())),
         _ => None,
@@ -103,7 +103,7 @@ fn outcomes(actions: &[Action]) -> Vec<Outcome> {
     told(actions).into_iter().filter_map(outcome).collect()
 }
 
-fn reports(actions: &[Action]) -> Vec<Punched> {
+pub(super) fn reports(actions: &[Action]) -> Vec<Punched> {
     told(actions).into_iter().filter_map(|it| if let Punch::Report(it) = it { Some(*it) } else { None }).collect()
 }
 
@@ -113,7 +113,7 @@ fn is_failure(actions: &[Action], failure: &Failure) -> bool {
 
 impl World {
     /// A circuit from the remote.
-    fn circuit(&mut self, connection: u64) -> Vec<Action> {
+    pub(super) fn circuit(&mut self, connection: u64) -> Vec<Action> {
         let (local, remote) = (through(RELAY, 0), through(RELAY, REMOTE));
         let mut all = self.tell(Input::Incoming { connection: c(connection), local, remote, over: None, asn: None });
         all.extend(self.report(connection, established(REMOTE, Role::Responder)));
@@ -158,7 +158,7 @@ impl World {
 
     /// All connections end, and what was remembered is forgotten.
     #[track_caller]
-    fn assert_nothing_is_left(mut self) {
+    pub(super) fn assert_nothing_is_left(mut self) {
         let left: Vec<ConnectionId> = self.host.connections.keys().copied().collect();
         for connection in left {
             self.tell(Input::Report { connection, report: gone() });

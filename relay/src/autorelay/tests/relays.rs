@@ -105,6 +105,18 @@ fn static_relays_do_not_wait_and_come_first() {
 }
 
 #[test]
+fn while_a_static_relay_is_connected_it_is_that_which_is_waited_for() {
+    let mut config = AutoRelayConfig::classic();
+    config.static_relays = vec![candidate(1)];
+    let mut desk = Desk::new(config);
+    assert_eq!(desk.why(), Waiting::Probes(secs(20)));
+    desk.fit(&[3, 4, 5]);
+    assert_eq!(desk.why(), Waiting::Probes(secs(20)), "the others wait for the boot delay");
+    desk.tell(Input::ConnectFailed { peer: peer(1) });
+    assert!(matches!(desk.why(), Waiting::BootDelay(_)), "now nothing else is left: {:?}", desk.why());
+}
+
+#[test]
 fn a_used_relay_is_protected_first() {
     let mut desk = Desk::new(AutoRelayConfig::classic());
     desk.fit(&[1]);

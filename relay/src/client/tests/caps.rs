@@ -53,7 +53,7 @@ fn words_of_others_are_cut() {
     let mut desk = Desk::new(ClientConfig::default());
     desk.hold(1);
     desk.tell(Input::ConnectFailed { relay: peer(1), why: &"x".repeat(100_000) });
-    assert!(matches!(&desk.events()[..], [Event::Failed { why, .. }] if why.len() == 128));
+    assert!(matches!(&desk.events()[..], [Event::Failed { why, .. }] if why.len() == 256));
 }
 
 #[test]
