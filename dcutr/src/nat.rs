@@ -4,7 +4,8 @@
 //! Sights --[guess]--> Guess, for one transport and family --[predict]--> Candidates, at most 3
 //! told addresses --[TheirNat::of]--> TheirNat
 //! ```
-//! Pure functions. A guess is for people and for predictions; no safety hangs on it, since observers may lie. Two that agree
+//! Pure functions. A guess is for people, for predictions, and for the port from which every other try of a punch goes; no safety
+//! hangs on it, and no more than a try, since observers may lie. Two that agree
 //! outweigh one that doesn't: a NAT with a new port per destination never shows the same one to two of them.
 //!
 //! Words: RFC 4787, section 4.1 (mapping), section 4.2.1 (ports).

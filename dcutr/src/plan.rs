@@ -30,7 +30,7 @@ pub enum Plan {
 pub enum Local {
     /// From this listening address, so that the NAT maps it as it mapped what others observed.
     Reuse(Multiaddr),
-    /// From any port.
+    /// From any port: a plain dial, or a NAT that gives a new one per destination, or nothing of ours listens.
     Any,
 }
 

@@ -28,8 +28,8 @@
 //! them. Each of them must be proven, so that N working connections remain.
 //!
 //! **The budget** is for peers whose dialers follow another rule: each close is answered by a new connection. So a close counts if
-//! that connection came after the close before; those that were there by then are paid for. A hole punch may leave several at
-//! once, beside the circuit.
+//! that connection came after the close before; those that were there by then are paid for, as long as the budget isn't spent. A
+//! hole punch may leave several at once, beside the circuit.
 //!
 //! **A proof is old** if its ping was sent before the moment when the candidate was found ready to be closed (grace over,
 //! and no streams if the remote initiated it), or before another connection went, for the keeper is another one then. So the

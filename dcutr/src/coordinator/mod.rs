@@ -38,7 +38,7 @@
 //! | dial | from |
 //! |---|---|
 //! | of a punch | the port of the listener behind what we told: the NAT maps it as others saw it |
-//! | of a punch over TCP, our NAT gives a new port per destination | any: the mapping would be new all the same, and the other's SYN finds the listener undisturbed |
+//! | of a punch over TCP, odd tries, if our NAT seems to give a new port per destination | any: the mapping would be new all the same, and the other's SYN finds the listener undisturbed |
 //! | plain | any: an old socket on the pair of ports that the punch will use would spoil it |
 //!
 //! With the second row there is a connection wherever one of both could be dialed, whatever its NAT maps to; without it, our SYN and

@@ -307,13 +307,14 @@ impl Turn<'_> {
 
     /// From which port of ours a punch dials this. A NAT that gives a new port per destination does so whatever port we dial from:
     /// then the listener's is left alone. What the other one dials leads there, and its SYN would meet ours in one socket, which
-    /// answers by the wrong mapping.
+    /// answers by the wrong mapping. That it is such a NAT is a guess, which one who lies may spoil, or a sight from before the
+    /// router's restart: so every other try goes from the listener's port all the same.
     pub(super) fn local_for(&self, target: &Multiaddr) -> Local {
         let path = Path::of(target).filter(|path| path.wire == Wire::Tcp);
         let here = |guess: &&Guess| Some(guess.path) == path && guess.mapping.depends_on_destination();
         match self.shared.nat.iter().find(here) {
-            Some(_) => Local::Any,
-            None => candidate::local_for(target, &self.shared.own),
+            Some(_) if self.number() % 2 == 1 => Local::Any,
+            _ => candidate::local_for(target, &self.shared.own),
         }
     }
 
@@ -459,6 +460,7 @@ impl Turn<'_> {
         let how = match dial.place {
             Place::Direct { .. } => How::Direct,
             Place::Try { number, .. } => How::Dialed { number },
+            Place::Over => How::Elsewhere,
         };
         self.established(connection, how);
     }
@@ -526,6 +528,8 @@ impl Turn<'_> {
             self.punch.not_before = now + self.shared.config.pause(self.punch.failures);
             self.punch.poor = *why == Failure::NothingOfOurs;
         }
+        // What becomes of a handshake that runs is not told in this report any more, and not in that of the next attempt.
+        self.punch.dials.iter_mut().for_each(|dial| dial.place = Place::Over);
         let report = attempt.record.finish(now, end, &self.shared.nat);
         self.shared.tell(Event::Report(report));
     }

@@ -31,8 +31,15 @@ struct Up {
 /// Where in the report a dial stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
-    Direct { at: usize },
-    Try { number: u32, at: usize },
+    Direct {
+        at: usize,
+    },
+    Try {
+        number: u32,
+        at: usize,
+    },
+    /// In one that was told already.
+    Over,
 }
 
 /// Connections that are remembered; one attempt hardly makes more.
@@ -172,6 +179,7 @@ impl Record {
             Place::Try { number, at } => {
                 self.report.tries.iter_mut().find(|one| one.number == number)?.dials.get_mut(at)
             }
+            Place::Over => None,
         }
     }
 

@@ -53,9 +53,9 @@ pub struct Behaviour {
 pub struct Verdict {
     /// Both dial, and the SYNs cross: there is a connection in the end.
     pub crossing: bool,
-    /// `a` can simply be dialed, if it doesn't dial as well.
+    /// `a` can simply be dialed, if it doesn't dial as well from the port that it listens on.
     pub a_is_open: bool,
-    /// `b` can simply be dialed, if it doesn't dial as well.
+    /// `b` can simply be dialed, if it doesn't dial as well from the port that it listens on.
     pub b_is_open: bool,
     /// `a`'s dial fails at once if its SYN arrives before `b` has dialed: the far side answers with a reset or with ICMP.
     pub a_dies_early: bool,

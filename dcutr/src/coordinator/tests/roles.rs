@@ -145,6 +145,25 @@ fn behind_a_nat_with_a_new_port_per_destination_the_listeners_port_is_left_to_th
     assert_eq!(a.synced(1), [any(0, Plan::Initiate)]);
 }
 
+/// One who lies is enough for a wrong guess.
+#[test]
+fn every_other_try_goes_from_the_listeners_port_whatever_the_nat_seems_to_do() {
+    let mut lab = Lab::awaiting();
+    lab.tell(Input::Nat(&new_port_each_time()));
+    let mut from = Vec::new();
+    for stream in 1..=3 {
+        if stream > 1 {
+            lab.asked(stream);
+        }
+        let actions = lab.synced(stream);
+        from.extend(actions.into_iter().filter_map(|action| match action {
+            Action::Dial { local, .. } => Some(local),
+            _ => None,
+        }));
+    }
+    assert_eq!(from, [Local::Any, Local::Reuse(inside()), Local::Any]);
+}
+
 #[test]
 fn what_one_nat_does_says_nothing_of_the_other_paths() {
     let mut lab = Lab::armed();

@@ -86,6 +86,22 @@ fn another_connect_does_not_cancel_a_handshake_that_runs() {
 }
 
 #[test]
+fn a_handshake_that_outlives_its_attempt_is_not_told_as_a_dial_of_the_next() {
+    let mut lab = Lab::punching_as_a();
+    lab.tell(Input::Upgrading { dial: DialId(0) });
+    for stream in 2..=4 {
+        lab.asked(stream);
+    }
+    assert_eq!(lab.reports().len(), 1, "three tries are enough for one report");
+    lab.synced(4);
+    lab.dialed(0);
+    lab.tell(Input::Proven { connection: DIRECT });
+    let last = lab.reports()[1];
+    assert!(matches!(last.end, End::Upgraded { how: How::Elsewhere, .. }), "{last}");
+    assert!(last.tries[0].dials.iter().all(|dial| dial.outcome != crate::report::Outcome::Connected(DIRECT)));
+}
+
+#[test]
 fn a_second_connect_takes_the_place_of_the_first() {
     let mut lab = Lab::awaiting();
     let actions = lab.asked(2);
