@@ -254,6 +254,12 @@ impl TheirNat {
 }
 
 impl Guess {
+    /// Not enough was seen to tell how it maps, but that it gives other ports than we have inside.
+    pub fn changes_ports(&self) -> bool {
+        let changed = |sight: &Sight| sight.local.port() != sight.seen.port();
+        self.mapping == Mapping::Unknown && self.evidence.last().is_some_and(changed)
+    }
+
     /// Bytes on the heap.
     pub fn memory_used(&self) -> usize {
         let each = |sight: &Sight| {

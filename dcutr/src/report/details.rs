@@ -27,6 +27,9 @@ impl fmt::Display for Details<'_> {
         for guess in &report.our_nat {
             write!(f, "\nour NAT, {}: {}", guess.path, guess.mapping)?;
             match guess.ports {
+                Ports::Unknown if guess.changes_ports() => {
+                    f.write_str("; it changes ports, and whether for each destination a second node would tell")?;
+                }
                 Ports::Unknown => {}
                 Ports::Preserved => f.write_str(", the port that we have inside")?,
                 Ports::Assigned => f.write_str(", a port of its own choice")?,
@@ -40,7 +43,12 @@ impl fmt::Display for Details<'_> {
         match &report.their_nat {
             TheirNat::Unknown => Ok(()),
             TheirNat::PrivateOnly => f.write_str("\nthe peer's NAT: it named only private addresses"),
-            TheirNat::OnePort { ip } => write!(f, "\nthe peer's NAT: none, or one port for all destinations at {ip}"),
+            TheirNat::OnePort { ip } => {
+                write!(
+                    f,
+                    "\nthe peer's NAT: none, one port for all destinations, or few have seen it: it told one port at {ip}"
+                )
+            }
             TheirNat::SeveralPorts { ip, ports } => {
                 write!(f, "\nthe peer's NAT: probably a new port per destination at {ip}: {ports:?}")
             }

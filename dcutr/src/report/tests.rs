@@ -189,6 +189,25 @@ fn our_nat_is_named_with_what_it_did() {
     assert_eq!(further.to_string(), format!("{words}; the peer made no further try"));
 }
 
+/// The relay alone has seen us, as the most have it.
+#[test]
+fn a_nat_that_one_node_saw_change_our_port_is_named_as_what_it_may_be() {
+    let at = |socket: &str| Multiaddr::tcp(socket.parse().unwrap());
+    let one = |inside: &str| Guess {
+        mapping: Mapping::Unknown,
+        evidence: vec![Sight { local: at(inside), seen: at("11.0.0.2:39277"), observer: at("11.0.0.9:4001") }],
+        ..symmetric(TCP4, ["11.0.0.2:1", "11.0.0.2:2"])
+    };
+    let report = Report { our_nat: vec![one("10.1.0.2:36831")], ..failed(&DialFault::TimedOut) };
+    assert_eq!(
+        report.to_string(),
+        "no address answered in 3 tries, such as 8.8.8.8:4001 over TCP; your NAT changes ports, maybe for each destination: \
+         10.1.0.2:36831 became 11.0.0.2:39277; use a relay or map a port"
+    );
+    let kept = Report { our_nat: vec![one("10.1.0.2:39277")], ..report };
+    assert!(kept.to_string().contains("drops what it does not expect"), "{kept}");
+}
+
 #[test]
 fn a_nat_on_a_path_that_was_not_dialed_is_not_to_blame() {
     let elsewhere = symmetric(TCP6, ["[2606::1]:1", "[2606::1]:2"]);
@@ -316,7 +335,7 @@ try 2 2000 ms after the start, the exchange failed: the stream was reset
 our NAT, TCP over IPv4: a new port per destination, +2 each time
   /ip4/1.1.1.1/tcp/1 saw /ip4/10.1.0.2/tcp/4001 as /ip4/11.0.0.2/tcp/1
   /ip4/1.1.1.2/tcp/1 saw /ip4/10.1.0.2/tcp/4001 as /ip4/11.0.0.2/tcp/3
-the peer's NAT: none, or one port for all destinations at 8.8.8.8",
+the peer's NAT: none, one port for all destinations, or few have seen it: it told one port at 8.8.8.8",
         report.peer
     );
     assert_eq!(report.details().to_string(), expected);

@@ -126,6 +126,15 @@ impl Report {
                 f,
                 "the peer's own dial came first in {tries}, but no connection came of it, such as from {last}; it may work next time"
             )
+        } else if let Some(sight) =
+            self.our_nat.iter().find(|guess| guess.changes_ports()).and_then(|it| it.evidence.last())
+        {
+            write!(
+                f,
+                "no address answered in {tries}, such as {last}; your NAT changes ports, maybe for each destination: {}; use a relay \
+                 or map a port",
+                Became(&sight.local, &sight.seen)
+            )
         } else {
             write!(
                 f,
