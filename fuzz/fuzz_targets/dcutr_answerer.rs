@@ -1,97 +1,27 @@
-//! A's end of a hole punch's exchange, against a remote that says anything, at any time, and an application that answers
-//! whenever it likes: no panic, no cut makes a difference, the caps hold, a fault is final.
-//!
-//! The first byte says how many operations follow; each is a byte: its two low bits say what (bytes come, time passes, we answer,
-//! the stream ends), the others how many. What is left is the stream.
+//! A's end of a hole punch's exchange, and an application that answers whenever it likes. See `support/punch_end.rs`.
 #![no_main]
 
+#[path = "../support/punch_end.rs"]
+mod punch_end;
+
 use bytes::BytesMut;
-use core::time::Duration;
 use libfuzzer_sys::fuzz_target;
-use tidewire_core::{Machine, Multiaddr, Time};
-use tidewire_dcutr::exchange::{Answerer, Config, Heard, MAX_MESSAGE};
+use punch_end::{End, addresses};
+use tidewire_core::Time;
+use tidewire_dcutr::exchange::{Answerer, Config, TurnError};
 
-/// All that one run shows.
-#[derive(Debug, Default, PartialEq)]
-struct Seen {
-    told: Vec<String>,
-    wrote: Vec<u8>,
-    left: Vec<u8>,
-}
-
-fn addresses() -> Vec<Multiaddr> {
-    ["/ip4/8.8.8.8/tcp/4001", "/ip6/2606::1/udp/4001/quic-v1"].map(|text| text.parse().unwrap()).into()
-}
-
-/// Bytes come in pieces of so many.
-fn run(ops: &[u8], mut wire: &[u8], piece: usize) -> Seen {
-    let (mut now, mut rx, mut tx, mut seen) = (Time::ZERO, BytesMut::new(), BytesMut::new(), Seen::default());
-    let mut machine = new(&mut tx);
-    let (mut ended, mut failed) = (false, None);
-    for op in ops {
-        let amount = usize::from(op >> 2);
-        let mut feed: &[u8] = &[];
-        match op & 3 {
-            0 if !ended => (feed, wire) = wire.split_at((amount * amount + 1).min(wire.len())),
-            1 => now = now + Duration::from_millis(300) * u32::from(op >> 2),
-            2 => {
-                let before = tx.len();
-                let acted = act(&mut machine, now, &mut tx);
-                assert_eq!(acted.is_ok(), tx.len() > before, "what is refused is not written");
-                assert!(acted.is_err() || failed.is_none(), "nothing is said after a fault");
-                seen.told.push(format!("{acted:?}"));
-            }
-            _ => ended = true,
-        }
-        let mut pieces = feed.chunks(piece);
-        loop {
-            let more = pieces.next();
-            rx.extend_from_slice(more.unwrap_or_default());
-            let before = (rx.len(), tx.len());
-            match machine.advance_or_end(now, &mut rx, &mut tx, ended) {
-                Ok(Some(heard)) => {
-                    assert!(rx.len() < before.0, "what is told was read");
-                    if let Heard::Connect { addresses, skipped, dropped, .. } = &heard {
-                        assert!(addresses.len() <= Config::default().max_addresses);
-                        assert!(addresses.len() + skipped + dropped <= MAX_MESSAGE / 2);
-                    }
-                    seen.told.push(format!("{heard:?}"));
-                    continue;
-                }
-                Ok(None) => assert_eq!(failed, None, "a fault is final"),
-                Err(fault) => {
-                    if let Some(first) = &failed {
-                        assert_eq!((first, rx.len()), (&fault, before.0), "a fault is final");
-                    }
-                    assert!(machine.is_over() && machine.deadline() == Time::NEVER);
-                    failed = Some(fault);
-                }
-            }
-            assert_eq!(tx.len(), before.1, "hearing writes nothing");
-            assert!(machine.memory_used() <= 128);
-            if more.is_none() {
-                break;
-            }
-        }
-        assert!(ended || failed.is_some() || machine.is_over() || machine.deadline() > now, "the deadline is true");
+impl End for Answerer {
+    fn begin(_: &mut BytesMut) -> Answerer {
+        Answerer::new(Time::ZERO, &Config::default())
     }
-    assert!(tx.len() <= 2 * (MAX_MESSAGE + 2));
-    seen.told.push(format!("{failed:?}"));
-    seen.wrote = tx.to_vec();
-    seen.left = [&rx[..], wire].concat();
-    seen
+
+    fn act(&mut self, now: Time, tx: &mut BytesMut) -> Result<usize, TurnError> {
+        self.connect(now, &addresses(), tx)
+    }
+
+    fn is_over(&self) -> bool {
+        Answerer::is_over(self)
+    }
 }
 
-fn new(_tx: &mut BytesMut) -> Answerer {
-    Answerer::new(Time::ZERO, &Config::default())
-}
-
-fn act(machine: &mut Answerer, now: Time, tx: &mut BytesMut) -> Result<usize, tidewire_dcutr::exchange::TurnError> {
-    machine.connect(now, &addresses(), tx)
-}
-
-fuzz_target!(|data: &[u8]| {
-    let [count, rest @ ..] = data else { return };
-    let (ops, wire) = rest.split_at(usize::from(*count).min(rest.len()));
-    assert_eq!(run(ops, wire, usize::MAX), run(ops, wire, 1), "a cut made a difference");
-});
+fuzz_target!(|data: &[u8]| punch_end::fuzz::<Answerer>(data));
