@@ -39,6 +39,8 @@ struct Seen {
     ours: bool,
     streams: u32,
     closing: bool,
+    /// It was there when another one was closed, which paid for both.
+    paid: bool,
     answered: bool,
     proof: Option<Time>,
     asked: Option<Time>,
@@ -82,8 +84,8 @@ impl World {
                 if self.tell(Input::Opened { connection, relayed, initiator, larger: ours, streams }, fits) {
                     self.came += 1;
                     let rank = (relayed, ours, self.came);
-                    let (answered, closing, proof, asked, drained) = (false, false, None, None, None);
-                    self.seen.push(Seen { id, rank, ours, streams, closing, answered, proof, asked, drained });
+                    let (answered, closing, paid, proof, asked, drained) = (false, false, false, None, None, None);
+                    self.seen.push(Seen { id, rank, ours, streams, closing, paid, answered, proof, asked, drained });
                 }
             }
             Op::Streams { id, open } => {
@@ -171,8 +173,12 @@ impl World {
                 let due = seen.drained.unwrap() + grace.unwrap();
                 assert!(may_act && due <= now && (seen.ours || seen.streams == 0));
                 assert!(keepers[0].id == kept.0 && keepers.iter().all(|k| k.proof.is_some_and(|proof| proof >= due)));
+                let counts = !seen.paid;
                 self.find(connection.0).unwrap().closing = true;
-                self.closes.push(now);
+                self.seen.iter_mut().for_each(|seen| seen.paid = true);
+                if counts {
+                    self.closes.push(now);
+                }
             }
             Action::Tolerate { .. } => assert!(!may_act),
             other => panic!("{other:?} is unknown here"),
