@@ -7,7 +7,7 @@ use crate::node::{Setup, Signals};
 use crate::output::{Output, Progress, Style, millis, note, rate, size, span};
 use crate::protocols::{self, ECHO, Echoed};
 use crate::punching;
-use crate::session::Session;
+use crate::session::{LOST, Session};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tidewire_core::{Multiaddr, Seed};
@@ -151,7 +151,13 @@ async fn session(
     if let Some(circuit) = &mut found.circuit {
         circuit.upgraded = circuit.upgrade_ms.is_some() || session.is_direct();
     }
-    session.close().await;
+    let report = session.close().await;
+    // Who waited, and not for long enough, gets what there is.
+    if let Some(circuit) =
+        found.circuit.as_mut().filter(|it| args.wait.is_some() && !it.upgraded && it.report.is_none())
+    {
+        circuit.report = report.map(punching::Told::new);
+    }
     result
 }
 
@@ -229,18 +235,19 @@ async fn direct(
     circuit: &mut Circuit,
     output: &Output,
 ) -> Result<(), String> {
-    let mut upgraded = session.upgraded(wait).await;
-    while let Some(took) = upgraded.take() {
+    let mut upgraded = session.upgraded(wait).await.is_some();
+    while upgraded {
+        upgraded = false;
         let left = wait.saturating_sub(session.age());
-        match over_it(args, session, took, left, seed, patience, output).await {
-            Ok((at, echoed)) => {
+        match over_it(args, session, left, seed, patience, output).await {
+            Ok((at, took, echoed)) => {
                 circuit.upgrade_ms = Some(millis(took));
                 (circuit.direct_addr, circuit.direct_echo) = (Some(at.to_string()), Some(Echo::of(&echoed)));
             }
             // One that did not last until both ends knew of it: there may be another.
-            Err(_) if session.age() < wait => {
+            Err(_) if session.age() < wait && !session.is_lost() => {
                 tokio::time::sleep(AGAIN).await;
-                upgraded = Some(session.age());
+                upgraded = true;
             }
             Err(error) if session.is_direct() => return Err(error),
             // There was none that lasted: the circuit goes on.
@@ -259,24 +266,23 @@ async fn direct(
     };
     people(output, || explanation.clone());
     circuit.explanation = Some(explanation);
-    Ok(())
+    if session.is_lost() { Err(LOST.into()) } else { Ok(()) }
 }
 
-/// The echo over a direct connection, which stood so long after the circuit, and where that leads to. `left`: how long another one
-/// may be waited for, if it was lost again.
+/// The echo over a direct connection, where that leads to, and how long after the circuit it stood. `left`: how long another one may
+/// be waited for, if it was lost again.
 async fn over_it(
     args: &args::Dial,
     session: &Session,
-    took: Duration,
     left: Duration,
     seed: &Seed,
     patience: Duration,
     output: &Output,
-) -> Result<(Multiaddr, Echoed), String> {
-    let (stream, at) = session.open_directly(ECHO, left).await?;
+) -> Result<(Multiaddr, Duration, Echoed), String> {
+    let (stream, at, took) = session.open_directly(ECHO, left).await?;
     people(output, || format!("direct after {}: {}", span(took), output.paint(Style::Bold, &at.to_string())));
     let echoed = echo(args, stream, " directly", &seed.derive("direct", 0), patience, output).await?;
-    Ok((at, echoed))
+    Ok((at, took, echoed))
 }
 
 async fn echo(

@@ -97,6 +97,8 @@ usage: tidewire listen [--listen ADDRESS]... [options]
                           default, on any port. At a relay: /ip4/../tcp/../p2p/RELAY/p2p-circuit
   --auto-relay RELAY...   hold a reservation at each of these relays, and be reached through them, as long
                           as nobody says that we can be dialed. A RELAY is an address as for tidewire reserve
+  --no-dcutr              make no direct connections of circuits
+  --private               make them over addresses that are not public too, as in laboratories
 ",
     mapping!(),
     serving!(),
@@ -215,11 +217,11 @@ usage: tidewire dial-circuit ADDRESS [options]
                           most relays let a circuit carry no more than 128KiB
   --hold SECONDS          then stay idle for so long, and ping three times again
   --wait SECONDS          have the bytes echoed through the relay first, then wait so long for a direct
-                          connection, and have them echoed over that too
+                          connection, and have them echoed over that too. 60 is enough for three tries
   --no-dcutr              do nothing towards a direct connection
   --private               use addresses that are not public for it too, as in laboratories
-  --listen ADDRESS        listen there meanwhile. Default: nowhere; with --wait /ip4/0.0.0.0/tcp/0, for a hole
-                          is punched from a port that listens
+  --listen ADDRESS        listen there meanwhile. Default: nowhere; with --wait, unless --no-dcutr is there
+                          too, /ip4/0.0.0.0/tcp/0, for a hole is punched from a port that listens
   --announce ADDRESS      where others reach us, though we don't listen there. May be repeated
   --timeout SECONDS       give up when connecting, a ping, or the next bytes of the echo take longer.
                           Default: 10
@@ -232,9 +234,9 @@ usage: tidewire dial-circuit ADDRESS [options]
 With --json it prints what tidewire dial does, \"echo\" and \"ping_ms\" through the relay in any case, and these,
 always there, and null where there is nothing: \"upgraded\", whether there is a direct connection by now; with
 --wait \"upgrade_ms\", from when the circuit stood to the direct connection, \"direct_addr\", \"direct_echo\";
-\"report\", all that was tried, once that is over, if we had a part in it; and \"explanation\", one sentence: what
+\"report\", all that was tried, if we had a part in it; and \"explanation\", one sentence: what
 came of it, or how far it is, or that the peer reached us as we are. No direct connection is no failure: the
-circuit goes on. Where the relay's limit ended the circuit, \"error\" says so. Exit code 1 if anything failed.
+circuit goes on. Where it ended, and no connection is left, \"error\" says why. Exit code 1 if anything failed.
 "
 );
 
@@ -265,6 +267,8 @@ what was dropped and why, how long a round trip over the relay took, what the NA
 one sentence. With --json the steps are events, punch_started, punch_stage, punch_dialing, punch_outcome and
 punch_report, and the last line is {\"ok\", \"upgraded\", \"error\", \"upgrade_ms\", \"direct_addr\", \"report\",
 \"explanation\"}, each null where there is nothing: the peer may have reached us before we did anything.
+\"ok\" is what \"upgraded\" is. \"error\" says why there is no direct connection, or which signal ended it;
+where there is one, that the pings over it failed.
 
 Exit code 0 if there is a direct connection, 1 if not.
 "

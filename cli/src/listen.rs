@@ -18,6 +18,7 @@ use crate::serving::Service;
 use crate::watch::Told;
 use serde::Serialize;
 use std::time::{Duration, Instant};
+use tidewire_connmgr::Direction;
 use tidewire_core::{Multiaddr, PeerId};
 use tidewire_relay::autorelay::Candidate;
 
@@ -112,9 +113,10 @@ impl Identity {
 pub(crate) async fn run(args: args::Listen, output: &Output) -> Result<bool, Unusable> {
     // There is nobody to ask for others than those that are named.
     let relays = !args.relays.is_empty();
-    let setup = Setup::with(&args.serving.node, |given, now| {
+    let mut setup = Setup::with(&args.serving.node, |given, now| {
         now.auto_relay = relays.then(|| given.auto_relay.unwrap_or_default());
     })?;
+    args.punching.apply(&mut setup.config.host.punching);
     match serve(&args, setup, output).await {
         Ok(()) => Ok(true),
         Err(error) => {
@@ -261,10 +263,13 @@ fn for_programs(output: &Output, told: &Told<'_>) {
 /// What happened, for people, where it is worth a line.
 pub(crate) fn for_people(output: &Output, told: &Told<'_>) -> Option<String> {
     Some(match told {
-        Told::Connected { peer, address, security, muxer, .. } => {
+        Told::Connected { peer, address, direction, security, muxer } => {
             let who = output.paint(Style::Cyan, &peer.to_string());
             let (security, muxer) = (security_name(security), muxer.map_or("", muxer_name));
-            format!("{who} connected from {address}: {security}, {muxer}")
+            match direction {
+                Direction::Inbound => format!("{who} connected from {address}: {security}, {muxer}"),
+                Direction::Outbound => format!("connected to {who} at {address}: {security}, {muxer}"),
+            }
         }
         Told::Identified { peer, identity, pushed } => {
             let agent = one_line(identity.agent.as_deref().unwrap_or("a program that has no name"));

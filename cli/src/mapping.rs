@@ -1,13 +1,16 @@
 //! What is told of ports that the router leads to us: `--port-mapping`.
 
-use crate::output::{Output, Style, one_line};
+use crate::output::{Output, Style, one_line, span};
 use serde::Serialize;
+use std::time::Duration;
 use tidewire_core::Multiaddr;
 use tidewire_host::addresses::PortMapping;
+use tidewire_tokio::PortMapConfig;
 
 /// What to do where a router gives no port.
-const ADVICE: &str = "what may help: switch it on at the router, name the router with --gateway, or forward the port by hand and \
-                      give --announce";
+const ADVICE: &str = "what may help: switch it on at the router, or forward the port by hand and give --announce";
+/// The ends of failures that no router has a part in, and that say themselves what helps.
+const SAY_IT: [&str; 2] = ["listen there, or on all addresses", "see `mapper.max_mappings`"];
 
 /// A line of `--json`.
 #[derive(Debug, Serialize)]
@@ -28,17 +31,32 @@ struct Line {
     public: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// What to do.
+    /// What to do, where the error does not say it itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
 }
 
-/// Says that it is begun: a router that keeps silent is only known by that after a while.
-pub(crate) fn begin(output: &Output) {
+/// Says that it is begun, and how: a router that keeps silent is only known by that after a while.
+pub(crate) fn begin(output: &Output, config: &PortMapConfig) {
     if !output.json {
-        let upnp = if cfg!(feature = "upnp") { ", and UPnP after 5 s" } else { "" };
+        let upnp = upnp_after(config).map_or_else(String::new, |after| format!(", and UPnP after {}", span(after)));
         output.line(output.paint(Style::Dim, &format!("port mapping: asks the router, by PCP and NAT-PMP{upnp}")));
     }
+}
+
+/// How long a router may keep silent before it is asked by UPnP; `None`: it never is.
+#[cfg(feature = "upnp")]
+fn upnp_after(config: &PortMapConfig) -> Option<Duration> {
+    config.upnp.as_ref().map(|upnp| upnp.after).filter(|after| *after < Duration::MAX)
+}
+
+#[cfg(not(feature = "upnp"))]
+const fn upnp_after(_: &PortMapConfig) -> Option<Duration> {
+    None
+}
+
+fn advice(why: &str) -> Option<&'static str> {
+    (!SAY_IT.iter().any(|end| why.ends_with(end))).then_some(ADVICE)
 }
 
 /// A line for programs.
@@ -70,7 +88,7 @@ fn of(word: &PortMapping) -> Line {
         }
         PortMapping::Failed { listen, why } => {
             line.port_mapping = "failed";
-            (line.listen, line.error, line.advice) = (text(listen), Some(one_line(why)), Some(ADVICE));
+            (line.listen, line.error, line.advice) = (text(listen), Some(one_line(why)), advice(why));
         }
         other => line.error = Some(one_line(&other.to_string())),
     }
@@ -85,7 +103,10 @@ pub(crate) fn line(output: &Output, word: &PortMapping) -> String {
             format!("{} {words}", output.paint(Style::Green, "mapped:"))
         }
         PortMapping::Mapped { .. } => format!("{} {words}", output.paint(Style::Yellow, "mapped:")),
-        PortMapping::Failed { .. } => format!("{} {words}; {ADVICE}", output.paint(Style::Yellow, "not mapped:")),
+        PortMapping::Failed { listen, why, .. } => {
+            let advice = advice(why).map_or_else(String::new, |advice| format!("; {advice}"));
+            format!("{} {listen}: {}{advice}", output.paint(Style::Yellow, "not mapped:"), one_line(why))
+        }
         _ => format!("{} {words}", output.paint(Style::Yellow, "mapped no more:")),
     }
 }
@@ -135,6 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_says_itself_what_helps_has_no_advice() {
+        let listen = at("/ip4/10.0.0.7/tcp/4001");
+        for end in SAY_IT {
+            let word = PortMapping::Failed { listen: listen.clone(), why: format!("it is so: {end}").into() };
+            assert_eq!(of(&word).advice, None);
+            let said = line(&Output::new(false), &word);
+            assert!(said.ends_with(&format!("it is so: {end}")), "{said}");
+        }
+    }
+
+    #[test]
     fn people_are_told_what_to_do() {
         let output = Output::new(false);
         let table = [
@@ -143,10 +175,7 @@ mod tests {
                 "mapped: the router leads /ip4/8.8.8.8/tcp/4001 to /ip4/192.168.1.7/tcp/4001 (PCP)",
             ),
             (lost("it ended"), "mapped no more: /ip4/8.8.8.8/tcp/4001 does not lead to us any more: it ended"),
-            (
-                failed(),
-                "not mapped: the port of /ip4/192.168.1.7/tcp/4001 could not be mapped: no\\n; tried again in 60 s; ADVICE",
-            ),
+            (failed(), "not mapped: /ip4/192.168.1.7/tcp/4001: no\\n; tried again in 60 s; ADVICE"),
         ];
         for (word, said) in table {
             assert_eq!(line(&output, &word), said.replace("ADVICE", ADVICE));

@@ -15,12 +15,15 @@ use crate::watch::Told;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tidewire_core::Multiaddr;
-use tidewire_dcutr::PROTOCOL;
 use tidewire_dcutr::coordinator::Event as Punch;
+use tidewire_dcutr::{PROTOCOL, Report};
 use tidewire_relay::circuit_address;
 
 /// How long the peer has to begin, once it said who it is, before we dial it ourselves.
 const THEIR_TURN: Duration = Duration::from_secs(3);
+
+/// How long it has for a stream, if nothing was dialed by then: others dial directly for 10 s before they open it (go-libp2p).
+const THEIR_STREAM: Duration = Duration::from_secs(15);
 
 /// Over the direct connection.
 const PINGS: u64 = 3;
@@ -28,8 +31,10 @@ const PINGS: u64 = 3;
 /// The last line of `--json`: each key is always there.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
+    /// As `upgraded`, and as the exit code.
     ok: bool,
     upgraded: bool,
+    /// Why there is no direct connection, or what went wrong when there was one.
     error: Option<String>,
     upgrade_ms: Option<f64>,
     direct_addr: Option<String>,
@@ -57,7 +62,8 @@ pub(crate) async fn run(args: args::Punch, output: &Output) -> Result<bool, Unus
     let upgraded = summary.upgraded;
     if output.json {
         output.object(&summary);
-    } else if let Some(error) = &summary.error {
+    } else if let Some(error) = summary.error.as_ref().filter(|_| summary.error != summary.explanation) {
+        // Unless it was shown with the details.
         note(error);
     }
     Ok(upgraded)
@@ -72,13 +78,20 @@ async fn attempt(args: &args::Punch, setup: Setup, signals: &mut Signals, output
     let summary = tokio::select! {
         summary = watch(args, &mut session, &live) => summary,
         name = signals.next() => {
-            let explanation = session.explain_upgrade();
-            let error = Some(format!("ended by {name}; {explanation}"));
-            Ok(Summary { error, explanation: Some(explanation), ..Summary::default() })
+            let mut summary = so_far(&mut session, Duration::ZERO).await.0;
+            let explanation = summary.explanation.as_deref().unwrap_or_default();
+            summary.error = Some(format!("ended by {name}; {explanation}"));
+            Ok(summary)
         }
     };
-    session.close().await;
-    summary
+    let report = session.close().await;
+    let mut summary = summary?;
+    // What was still under way ends with this.
+    if let Some(report) = report.filter(|_| !summary.upgraded && summary.report.is_none()) {
+        live.details(&report);
+        summary.report = Some(punching::Told::new(report));
+    }
+    Ok(summary)
 }
 
 /// A circuit to the peer.
@@ -101,53 +114,92 @@ async fn watch(args: &args::Punch, session: &mut Session, live: &Live) -> Result
         Err(_) => true,
         Ok(identity) => identity.protocols.iter().any(|name| name == PROTOCOL),
     };
-    live.say(&match identity {
-        Err(why) => format!("the peer does not say who it is: {why}"),
-        Ok(_) if speaks => "the peer punches: it opens the stream, being the one that was dialed".into(),
-        Ok(_) => format!("the peer does not speak {PROTOCOL}: only a plain dial of its addresses can help"),
-    });
+    let until = args.wait.min(session.age() + THEIR_STREAM);
+    match identity {
+        Err(why) => live.say(&format!("the peer does not say who it is: {why}")),
+        Ok(_) if !speaks => {
+            live.say(&format!("the peer does not speak {PROTOCOL}: only a plain dial of its addresses can help"));
+        }
+        Ok(_) if session.has_begun(Duration::ZERO).await => {}
+        Ok(_) => live.say("waits for the peer, which was dialed, to begin"),
+    }
     let patience = if speaks { THEIR_TURN } else { Duration::ZERO };
     let mut wait = args.wait;
-    if session.upgraded(session.age() + patience).await.is_none() && !session.is_punching() {
+    let direct = session.upgraded(session.age() + patience).await.is_some();
+    if !direct && !session.is_punching() && !session.is_lost() {
         live.say("nothing has begun yet: we dial its addresses ourselves");
         session.punch()?;
         if !session.is_punching() {
             let hint = if args.private { "" } else { "; with --private those that are not public too" };
             live.say(&format!("it has told none that can be dialed{hint}"));
             if speaks {
-                let left = span(wait.saturating_sub(session.age()));
-                live.say(&format!("all that is left is that the peer begins, which is waited for {left} more"));
+                let left = until.saturating_sub(session.age());
+                if !left.is_zero() {
+                    let left = span(left);
+                    live.say(&format!("all that is left is that the peer begins, which is waited for {left} more"));
+                }
+                if !session.has_begun(until).await {
+                    wait = Duration::ZERO;
+                }
             } else {
                 wait = Duration::ZERO;
             }
         }
     }
-    let took = session.upgraded(wait).await;
-    let report = session.report(wait).await;
-    // One that both ends did not keep was none.
-    let took =
-        took.filter(|_| session.is_direct() || report.as_deref().is_some_and(tidewire_dcutr::Report::is_upgraded));
-    let mut summary =
-        Summary { ok: took.is_some(), upgraded: took.is_some(), upgrade_ms: took.map(millis), ..Summary::default() };
-    summary.direct_addr = session.direct_address().as_ref().map(Multiaddr::to_string);
-    let explanation = report.as_deref().map_or_else(|| session.explain_upgrade(), punching::sentence);
+    let (mut summary, report, took) = so_far(session, wait).await;
+    let explanation = summary.explanation.as_deref().unwrap_or_default();
     match &report {
-        Some(report) => live.details(report),
-        None if took.is_some() => live.say(&explanation),
-        None => summary.error = Some(format!("no direct connection after {}; {explanation}", span(session.age()))),
+        Some(report) => {
+            live.details(report);
+            summary.error = took.is_none().then(|| explanation.to_owned());
+        }
+        None if took.is_some() => live.say(explanation),
+        None => {
+            let mut error = format!("no direct connection after {}; {explanation}", span(session.age()));
+            if session.is_lost() {
+                error = session.why(error).await;
+            } else if !args.private && session.is_private() {
+                error.push_str(
+                    "; no public address of it is known: in one network, as in a laboratory, both ends need --private",
+                );
+            }
+            summary.error = Some(error);
+        }
     }
-    summary.explanation = Some(explanation);
     if took.is_some() {
-        let pings = session.pings(PINGS).await?;
+        match session.pings(PINGS).await {
+            Ok(pings) => {
+                let pings: Vec<_> = pings.iter().map(|took| span(*took)).collect();
+                live.say(&format!("then pings: {}", pings.join(", ")));
+            }
+            // It was there all the same.
+            Err(error) => summary.error = Some(format!("no ping over the direct connection: {error}")),
+        }
         session.settle().await;
-        live.say(&format!("then pings: {}", pings.iter().map(|took| span(*took)).collect::<Vec<_>>().join(", ")));
     }
     if let (Some(took), Some(at)) = (took, &summary.direct_addr) {
         let output = &live.output;
         live.people(&format!("{} after {}: {at}", output.paint(Style::Green, "direct"), span(took)));
     }
-    summary.report = report.map(punching::Told::new);
     Ok(summary)
+}
+
+/// What came of it, with the report and when it was direct: waited for until so long after the circuit stood.
+async fn so_far(session: &mut Session, wait: Duration) -> (Summary, Option<Box<Report>>, Option<Duration>) {
+    let took = session.upgraded(wait).await;
+    let report = session.report(wait).await;
+    // One that both ends did not keep was none.
+    let took = took.filter(|_| session.is_direct() || report.as_deref().is_some_and(Report::is_upgraded));
+    let summary = Summary {
+        ok: took.is_some(),
+        upgraded: took.is_some(),
+        error: None,
+        upgrade_ms: took.map(millis),
+        direct_addr: session.direct_address().as_ref().map(Multiaddr::to_string),
+        report: report.clone().map(punching::Told::new),
+        explanation: Some(report.as_deref().map_or_else(|| session.explain_upgrade(), punching::sentence)),
+    };
+    (summary, report, took)
 }
 
 /// Shows what happens, with the time since the beginning. A clone is another handle.
@@ -179,10 +231,10 @@ impl Live {
         }
     }
 
-    fn details(&self, report: &tidewire_dcutr::Report) {
+    fn details(&self, report: &Report) {
         self.people("");
         report.details().to_string().lines().for_each(|line| self.people(&one_line(line)));
-        report.tries.iter().filter_map(punching::times).for_each(|line| self.people(&line));
+        report.tries.iter().filter_map(|one| punching::times(report.side, one)).for_each(|line| self.people(&line));
         self.people("");
         self.people(&self.output.paint(Style::Bold, &punching::sentence(report)));
     }

@@ -5,7 +5,7 @@ use crate::output::{Output, Style, millis, one_line, span};
 use serde::Serialize;
 use tidewire_core::{Multiaddr, PeerId};
 use tidewire_dcutr::coordinator::{Event as E, Stage};
-use tidewire_dcutr::report::{Outcome, Report, Try};
+use tidewire_dcutr::report::{Outcome, Report, Side, Try};
 use tidewire_dcutr::{Local, Plan};
 
 /// A line of `--json`.
@@ -219,10 +219,12 @@ pub(crate) fn line(output: &Output, event: &E) -> Option<String> {
 }
 
 /// The times of a try that say how well both sides met.
-pub(crate) fn times(one: &Try) -> Option<String> {
+pub(crate) fn times(side: Side, one: &Try) -> Option<String> {
     let (rtt, half) = (one.rtt?, one.half_rtt()?);
+    // A has no moment of the peer's to compare with, but what it reckons from its own.
+    let skew = one.skew().filter(|_| side == Side::B);
     let apart =
-        one.skew().map_or(String::new(), |skew| format!("; both sides dialed {} apart, as far as we know", span(skew)));
+        skew.map_or(String::new(), |skew| format!("; both sides dialed {} apart, as far as we know", span(skew)));
     Some(format!(
         "try {}: a round trip over the relay takes {}, half of it {}{apart}",
         one.number,

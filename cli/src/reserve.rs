@@ -250,6 +250,10 @@ impl Holding<'_> {
                 output.line(format!("reached at {}", output.paint(Style::Bold, address)));
             }
             output.line(output.paint(Style::Dim, &format!("try: tidewire dial-circuit {circuit}")));
+            if !args.punching.off {
+                let private = if args.punching.private { " --private" } else { "" };
+                output.line(output.paint(Style::Dim, &format!("or:  tidewire punch {circuit}{private}")));
+            }
         }
     }
 }

@@ -18,12 +18,14 @@ use crate::watch::{Told, Watcher};
 use serde::Serialize;
 use std::sync::Arc;
 use tidewire_core::Multiaddr;
-use tidewire_tokio::Node;
+use tidewire_tokio::{Node, PortMapConfig};
 
 /// The first line of `--json`.
 #[derive(Debug, Serialize)]
 struct Listening<'a> {
-    listening: &'a str,
+    /// Where it listens, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listening: Option<&'a str>,
     all: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<&'a str>,
@@ -36,8 +38,8 @@ pub(crate) struct Service {
     metrics: Option<Metrics>,
     _control: Option<Control>,
     addresses: Vec<Multiaddr>,
-    /// The router is asked to lead ports to it.
-    maps: bool,
+    /// How the router is asked to lead ports to it, if it is.
+    mapping: Option<PortMapConfig>,
 }
 
 impl Service {
@@ -55,6 +57,7 @@ impl Service {
             setup.config.host.manager.limits.established = most;
         }
         setup.map_ports(args.mapping);
+        let mapping = setup.config.port_mapping.clone();
         let (node, running) = setup.start(Arc::new(Watcher::new(show)))?;
         let shown = output.clone();
         node::serve_echo(&node, move |served| stream(served, &shown))?;
@@ -69,7 +72,7 @@ impl Service {
             let listener = node.listen(address).await.map_err(|error| error.to_string())?;
             addresses.extend_from_slice(listener.addresses());
         }
-        Ok(Service { node, running, metrics, _control: control, addresses, maps: args.mapping.on })
+        Ok(Service { node, running, metrics, _control: control, addresses, mapping })
     }
 
     /// Where it listens, with our peer id.
@@ -85,7 +88,7 @@ impl Service {
             return;
         }
         if output.json {
-            let listening = all.first().map_or("", String::as_str);
+            let listening = all.first().map(String::as_str);
             output.object(&Listening { listening, all: &all, metrics: metrics.as_deref() });
             return;
         }
@@ -98,8 +101,8 @@ impl Service {
         if let (Some(hint), Some(address)) = (hint, all.first()) {
             output.line(output.paint(Style::Dim, &format!("try: tidewire {hint} {address}")));
         }
-        if self.maps {
-            mapping::begin(output);
+        if let Some(config) = &self.mapping {
+            mapping::begin(output, config);
         }
     }
 

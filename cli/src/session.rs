@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidewire_connmgr::dial::DialOptions;
 use tidewire_connmgr::{self as connmgr, Direction};
-use tidewire_core::{Multiaddr, PeerId, Seed};
+use tidewire_core::{Multiaddr, PeerId, Seed, Time};
 use tidewire_dcutr::Report;
 use tidewire_dcutr::coordinator::Waits;
 use tidewire_tokio::{ConnectionId, Event, Events, MuxerKind, Node, Notice, Selection, Stream};
@@ -30,6 +30,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_millis(50);
 /// Behind the upgrade's own limit, whose error knows more than that it took too long.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Why nothing is waited for any more.
+pub(crate) const LOST: &str = "no connection to the peer is left";
 
 /// A connection, and the node that has it.
 pub(crate) struct Session {
@@ -52,6 +55,8 @@ pub(crate) struct Session {
     relayed: bool,
     upgraded: Upgraded,
     began: Instant,
+    /// The same moment by the node's clock, if the connection was still there to tell it.
+    since: Option<Time>,
     /// Why the connection ended, if it did.
     over: Option<String>,
 }
@@ -114,6 +119,7 @@ impl Session {
         };
         let connection = connected.connection;
         let (security, muxer) = watcher.upgraded(connection.0).ok_or("the connection is over already")?;
+        let since = node.host(|host| host.manager().connection(connection).map(|one| one.since));
         Ok(Session {
             node,
             running,
@@ -131,18 +137,25 @@ impl Session {
             relayed: address.is_relayed(),
             upgraded,
             began: began + took,
+            since,
             over: None,
         })
     }
 
-    /// Closes everything.
-    pub(crate) async fn close(self) {
+    /// Closes everything. With the report of the last attempt: one that was under way ends with this.
+    pub(crate) async fn close(mut self) -> Option<Box<Report>> {
         self.running.close().await;
+        self.upgraded.report(Instant::now()).await
     }
 
     /// Whether the connection is still there.
     pub(crate) fn is_there(&self) -> bool {
         self.node.host(|host| host.manager().connection(self.connection).is_some())
+    }
+
+    /// Whether no connection to the peer is left, nor a dial under way that may become one.
+    pub(crate) fn is_lost(&self) -> bool {
+        is_lost(&self.node, &self.peer)
     }
 
     /// Whether there is a connection to the peer without a relay on the way.
@@ -193,8 +206,14 @@ impl Session {
 
     /// What is done about a direct connection, in words.
     pub(crate) fn explain_punch(&self) -> String {
+        if self.is_lost() {
+            return LOST.into();
+        }
         let Some(view) = self.node.explain_punch(&self.peer) else {
-            return "nothing is done about a direct connection".into();
+            let off = self.node.host(|host| host.punching().is_none());
+            let why =
+                if off { "nothing is done about a direct connection" } else { "there is no circuit to begin with" };
+            return why.into();
         };
         let protocols = self.node.host(|host| {
             let identity = host.identity(&self.peer)?;
@@ -220,23 +239,59 @@ impl Session {
         self.node.punch(self.peer).map_err(|error| error.to_string())
     }
 
-    /// How long after the circuit stood there was a direct connection: waits for it, until so long after the circuit stood.
+    /// How long after the circuit stood there was a direct connection: waits for it, until so long after the circuit stood, and
+    /// not longer than there is any connection.
     pub(crate) async fn upgraded(&mut self, wait: Duration) -> Option<Duration> {
-        self.upgraded.direct(self.began + wait).await
+        let (node, peer) = (&self.node, &self.peer);
+        let lost = async {
+            while !is_lost(node, peer) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            direct = self.upgraded.direct(self.began + wait) => return direct,
+            () = lost => {}
+        }
+        self.upgraded.direct(Instant::now()).await
+    }
+
+    /// Whether either end did anything about a direct connection: waits for it likewise.
+    pub(crate) async fn has_begun(&mut self, wait: Duration) -> bool {
+        loop {
+            let report = self.upgraded.report(Instant::now()).await;
+            let dialed = report.is_some_and(|report| report.direct.is_some() || !report.tries.is_empty());
+            let begun = dialed || self.is_punching() || self.is_direct();
+            let left = wait.saturating_sub(self.age());
+            if begun || left.is_zero() || self.is_lost() {
+                return begun;
+            }
+            tokio::time::sleep(LOOK.min(left)).await;
+        }
+    }
+
+    /// Whether the peer said where it listens, and none of that is public.
+    pub(crate) fn is_private(&self) -> bool {
+        self.node.host(|host| {
+            let identity = host.identity(&self.peer);
+            identity.is_some_and(|identity| !identity.listen_addresses().iter().any(Multiaddr::is_public))
+        })
     }
 
     /// The report of the attempt, waited for likewise, as long as there is one under way.
     pub(crate) async fn report(&mut self, wait: Duration) -> Option<Box<Report>> {
         loop {
             let going = self.is_punching() && self.age() < wait;
-            let report = self.upgraded.report(Instant::now() + if going { LOOK } else { Duration::ZERO }).await;
+            // The report of one that just ended may be on its way.
+            let report = self.upgraded.report(Instant::now() + LOOK).await;
             if report.is_some() || !going {
                 return report;
             }
         }
     }
 
-    /// A stream on a direct connection, which is waited for so long at most, and where that leads to.
+    /// A stream on a direct connection, which is waited for so long at most, with where that leads to, and how long after the
+    /// circuit it stood: of several that connection alone counts which has the stream.
     ///
     /// # Errors
     /// There is none.
@@ -244,18 +299,21 @@ impl Session {
         &self,
         protocol: &'static str,
         wait: Duration,
-    ) -> Result<(Stream, Multiaddr), String> {
+    ) -> Result<(Stream, Multiaddr, Duration), String> {
         let patience =
             if self.is_direct() { self.patience } else { wait.clamp(GRACE.min(self.patience), self.patience) };
         let options = node::on_connection(self.selection, patience, false);
         let opened = self.node.open(self.peer, &protocols::proposal(protocol), options).await;
         let stream = opened.map_err(|error| format!("{protocol}, directly: {error}"))?;
-        let remote = self.node.host(|host| {
+        let used = self.node.host(|host| {
             let connection = host.manager().connection(stream.connection())?;
-            Some(connection.remote.clone())
+            Some((connection.remote.clone(), connection.since))
         });
-        match remote {
-            Some(remote) if !remote.is_relayed() => Ok((stream, remote)),
+        match used {
+            Some((remote, since)) if !remote.is_relayed() => {
+                let took = self.since.map_or_else(|| self.age(), |circuit| since.since(circuit));
+                Ok((stream, remote, took))
+            }
             Some(_) => {
                 Err(format!("{protocol}: its stream went through the relay, though there was a direct connection"))
             }
@@ -383,6 +441,11 @@ impl Session {
         }
         None
     }
+}
+
+fn is_lost(node: &Node, peer: &PeerId) -> bool {
+    let punching = node.explain_punch(peer).is_some_and(|view| matches!(view.waits, Waits::Attempt(..)));
+    !punching && node.host(|host| host.manager().connections_of(peer).next().is_none())
 }
 
 /// Streams in a row that may be reset before one answers.

@@ -65,6 +65,11 @@ fn each_unusable_command_line_gets_one_clear_line() {
         (&["listen", "-x"], "-x is not an option"),
         (&["listen", "--auto-relay"], "--auto-relay: a value is missing"),
         (&["listen", "--auto-relay", "/ip4/127.0.0.1"], "/tcp/PORT is missing"),
+        (
+            &["listen", "--private"],
+            "--private is about circuits, which come through relays; give --auto-relay RELAY too",
+        ),
+        (&["listen", "--no-dcutr", "--listen", ADDRESS], "--no-dcutr is about circuits"),
         (&["listen", "--announce", "/ip4/127.0.0.1/tcp/0"], "nobody can dial port 0"),
         (&["listen", "--listen", "/ip4/127.0.0.1/tcp/1/p2p-circuit"], "which relay?"),
         (&["dial", CIRCUIT], "tidewire dial-circuit does that"),

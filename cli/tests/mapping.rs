@@ -100,7 +100,7 @@ fn what_the_router_refuses_is_said_with_when_it_is_tried_again_and_what_to_do() 
     let error = text(&failed["error"]);
     assert!(error.starts_with("the router says by PCP: ") && error.ends_with("tried again in 1800 s"), "{failed}");
     assert!(
-        text(&failed["advice"]).contains("--gateway") && text(&failed["advice"]).contains("--announce"),
+        text(&failed["advice"]).contains("at the router") && text(&failed["advice"]).contains("--announce"),
         "{failed}"
     );
 
@@ -111,7 +111,46 @@ fn what_the_router_refuses_is_said_with_when_it_is_tried_again_and_what_to_do() 
     child.wait().unwrap();
     assert!(said[0].starts_with("listening on ") && said[1].starts_with("try: tidewire dial "), "{said:?}");
     assert!(said[2].starts_with("port mapping: asks the router, by PCP and NAT-PMP"), "{said:?}");
-    assert!(said[3].starts_with("not mapped: the port of ") && said[3].contains("what may help: "), "{said:?}");
+    assert!(said[3].starts_with("not mapped: /ip4/") && said[3].contains("; what may help: "), "{said:?}");
+}
+
+/// What it says to people up to the line about the router.
+fn words_about_the_router(config: &str) -> String {
+    let mut child = tidewire(&[&["listen", "--config", config], &ON_LOOPBACK[..]].concat()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let said = lines.find(|line| line.starts_with("port mapping: "));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said.unwrap()
+}
+
+#[test]
+fn how_the_router_is_asked_is_said_as_it_is_configured() {
+    let (router, folder) = (Router::new(Speaks::Pcp), Folder::new());
+    let asks = "port mapping: asks the router, by PCP and NAT-PMP";
+    #[cfg(feature = "upnp")]
+    for (after, said) in [("90s", ", and UPnP after 90.0 s"), ("250ms", ", and UPnP after 250 ms"), ("never", "")] {
+        let config = config(&folder, &router, &format!("[port_mapping.upnp]\nafter = \"{after}\"\n"));
+        assert_eq!(words_about_the_router(&config), format!("{asks}{said}"));
+    }
+    let said = if cfg!(feature = "upnp") { ", and UPnP after 5.0 s" } else { "" };
+    assert_eq!(words_about_the_router(&config(&folder, &router, "")), format!("{asks}{said}"));
+}
+
+#[test]
+fn where_listening_elsewhere_is_what_helps_nothing_else_is_advised() {
+    // A machine that is on no network has no other place to listen.
+    let all = tidewire_adapter::interfaces().unwrap();
+    let Some(ip) = all.iter().find(|ip| ip.is_ipv4() && !ip.is_loopback()) else { return };
+    let (router, folder) = (Router::new(Speaks::Pcp), Folder::new());
+    let config = config(&folder, &router, "gateway = \"127.0.0.1\"\n");
+    let at = format!("/ip4/{ip}/tcp/0");
+    let node = Listening::of(&["listen", "--config", &config, "--port-mapping", "--listen", &at]);
+    let failed = node.event("port_mapping");
+    assert_eq!(text(&failed["port_mapping"]), "failed", "{failed}");
+    let remedy = "on the way to the router this machine is 127.0.0.1: listen there, or on all addresses";
+    assert_eq!(text(&failed["error"]), remedy, "{failed}");
+    assert!(failed.get("advice").is_none(), "{failed}");
 }
 
 #[cfg(feature = "upnp")]

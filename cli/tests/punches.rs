@@ -157,11 +157,14 @@ fn every_key_is_there_whatever_becomes_of_a_circuit() {
     has_all_keys(&told);
     assert_eq!((code, &told["ok"], &told["echo"]), (1, &false.into(), &Value::Null), "{told}");
     // What was there when it failed stays in it.
-    let small = Listening::of(&["relay", "--data-limit", "24KiB"]);
-    let holder = self::holder(&small, &[]);
-    let words = ["dial-circuit", &holder.address, "--size", "4KiB", "--wait", "0", "--hold", "1", "--no-dcutr"];
+    let short = Listening::of(&["relay", "--duration", "2"]);
+    let holder = self::holder(&short, &[]);
+    let words = ["dial-circuit", &holder.address, "--size", "4KiB", "--wait", "0", "--hold", "20", "--no-dcutr"];
     let (told, code) = report(&words);
-    assert_eq!((code, &told["echo"]["bytes"]), (0, &4096.into()), "{told}");
+    has_all_keys(&told);
+    assert_eq!((code, &told["ok"], &told["echo"]["bytes"]), (1, &false.into(), &4096.into()), "{told}");
+    assert!(told["error"].as_str().unwrap().starts_with("idle for "), "{told}");
+    assert_eq!(told["explanation"], "nothing is done about a direct connection", "{told}");
     // Of one that was never one, none.
     let listener = Listening::start(&[]);
     let (told, _) = report(&["dial", &listener.address, "--size", "1"]);
@@ -171,18 +174,107 @@ fn every_key_is_there_whatever_becomes_of_a_circuit() {
 #[test]
 fn an_attempt_that_outlasts_the_wait_is_told_as_far_as_it_is() {
     let (relay, folder) = (relay(), Folder::new());
-    // Connections to it are made, and nobody says anything on them; and the holder has no room for one more of its own.
-    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mute = format!("/ip4/127.0.0.1/tcp/{}", mute.local_addr().unwrap().port());
-    let config = without_plain_dials(&folder);
-    let words = ["--private", "--listen", LOOPBACK, "--announce", &mute, "--max-connections", "2", "--config", &config];
-    let holder = holder(&relay, &words);
-    let words = ["dial-circuit", &holder.address, "--wait", "1", "--private", "--listen", LOOPBACK];
+    let holder = holder(&relay, &with_one_try_and_no_room(&config_of_one_try(&folder, "20s")));
+    let words = ["dial-circuit", &holder.address, "--wait", "3", "--private", "--listen", LOOPBACK];
     let (told, code) = report(&words);
     assert_eq!((code, &told["ok"], &told["upgraded"]), (0, &true.into(), &false.into()), "{told}");
     has_all_keys(&told);
-    assert!(told["report"].is_null(), "{told}");
     assert!(told["explanation"].as_str().unwrap().starts_with("the attempt is still under way: try "), "{told}");
+    let report = &told["report"];
+    assert_eq!((&report["side"], &report["tries"][0]["number"]), (&"A".into(), &1.into()), "{told}");
+    assert_eq!(report["end"]["Failed"], "Shutdown", "{told}");
+}
+
+/// After one try it does nothing, and the dialer, who knows of three, waits for the next one up to half a minute: so the attempt
+/// outlasts what is waited for here, whatever becomes of the one try. It has no room for a direct connection.
+fn with_one_try_and_no_room(config: &str) -> [&str; 7] {
+    ["--private", "--listen", LOOPBACK, "--max-connections", "2", "--config", config]
+}
+
+fn config_of_one_try(folder: &Folder, punch_timeout: &str) -> String {
+    let text = format!("[host.punching]\ndirect_timeout = \"0s\"\ntries = 1\npunch_timeout = \"{punch_timeout}\"\n");
+    folder.write("one-try.toml", &text)
+}
+
+#[test]
+fn a_punch_that_is_not_over_at_its_end_is_told_as_far_as_it_is() {
+    let (relay, folder) = (relay(), Folder::new());
+    let holder = holder(&relay, &with_one_try_and_no_room(&config_of_one_try(&folder, "20s")));
+    let words = ["punch", &holder.address, "--private", "--listen", LOOPBACK, "--wait"];
+    let (told, code) = lines(&[&words[..], &["3"]].concat());
+    let last = told.last().unwrap();
+    assert_eq!((code, &last["ok"]), (1, &false.into()), "{told:?}");
+    assert_eq!(last["report"]["end"]["Failed"], "Shutdown", "{last}");
+    assert!(last["explanation"].as_str().unwrap().starts_with("the attempt is still under way: try "), "{last}");
+    assert!(last["error"].as_str().unwrap().starts_with("no direct connection after"), "{last}");
+    #[cfg(unix)]
+    {
+        // Another one, with whom the holder has not failed yet.
+        let mut child = common::tidewire(&[&words[..], &["60", "--json"]].concat()).spawn().unwrap();
+        let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("await_sync") {
+            line.clear();
+            assert_ne!(std::io::BufRead::read_line(&mut said, &mut line).unwrap(), 0, "it ended");
+        }
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        let last: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+        assert!(last["error"].as_str().unwrap().starts_with("ended by SIGINT; "), "{last}");
+        assert_eq!(last["report"]["end"]["Failed"], "Shutdown", "{last}");
+    }
+}
+
+#[test]
+fn a_punch_that_failed_has_its_sentence_as_the_error() {
+    let (relay, folder) = (relay(), Folder::new());
+    let config = config_of_one_try(&folder, "1s");
+    let holder = holder(&relay, &with_one_try_and_no_room(&config));
+    // One try for the dialer too: with it the attempt is over.
+    let words = ["punch", &holder.address, "--private", "--listen", LOOPBACK, "--config", &config];
+    let (told, code) = lines(&words);
+    let last = told.last().unwrap();
+    assert_eq!((code, &last["ok"], &last["upgraded"]), (1, &false.into(), &false.into()), "{told:?}");
+    assert!(last["error"].as_str().is_some_and(|said| !said.is_empty()), "{last}");
+    assert_eq!((&last["explanation"], &last["report"]["sentence"]), (&last["error"], &last["error"]), "{last}");
+}
+
+#[test]
+fn whose_circuit_dies_waits_no_longer() {
+    for (command, relay_dies) in [("dial-circuit", false), ("dial-circuit", true), ("punch", false), ("punch", true)] {
+        let mut relay = relay();
+        // It has no public address, and does nothing.
+        let mut holder = holder(&relay, &[]);
+        let child = common::tidewire(&[command, &holder.address, "--wait", "60", "--json"]).spawn().unwrap();
+        relay.event("circuit_opened");
+        holder.event("punch_report");
+        std::thread::sleep(Duration::from_millis(500));
+        let began = Instant::now();
+        if relay_dies { &mut relay } else { &mut holder }.child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(8), "{command}: after {:?}", began.elapsed());
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        let told: Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+        assert_eq!((&told["ok"], &told["upgraded"]), (&false.into(), &false.into()), "{told}");
+        let error = told["error"].as_str().unwrap();
+        assert!(error.contains("no connection to the peer is left; the circuit was closed by "), "{told}");
+        assert_eq!(told["explanation"], "no connection to the peer is left", "{told}");
+    }
+}
+
+#[test]
+fn punch_gives_up_early_where_no_address_is_public_and_says_what_helps() {
+    let relay = relay();
+    let holder = holder(&relay, &[]);
+    let began = Instant::now();
+    let (told, code) = lines(&["punch", &holder.address, "--listen", LOOPBACK]);
+    let last = told.last().unwrap();
+    assert_eq!((code, &last["ok"]), (1, &false.into()), "{told:?}");
+    assert!(last["error"].as_str().unwrap().ends_with("both ends need --private"), "{last}");
+    assert!(began.elapsed() < Duration::from_secs(40), "it would wait for 90 s: {:?}", began.elapsed());
 }
 
 #[cfg(unix)]
@@ -234,7 +326,10 @@ fn punch_shows_it_and_its_exit_code_says_how_it_went() {
     let output = run(&["punch", &public.address, "--wait", "0.5", "--listen", LOOPBACK]);
     let said = stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("a circuit to ..") && said.contains("the peer punches"), "{said}");
+    assert!(
+        said.contains("a circuit to ..") && said.contains("waits for the peer, which was dialed, to begin"),
+        "{said}"
+    );
     assert!(stderr(&output).lines().count() <= 1, "{}", stderr(&output));
 }
 
@@ -309,6 +404,7 @@ fn punch_shows_the_exchange_its_times_and_the_whole_report() {
     ] {
         assert!(said.contains(words), "{words} is not in {said}");
     }
+    assert!(!said.contains(" apart"), "side A does not know when the peer dialed: {said}");
     assert_eq!(holder.event("punch_report")["upgraded"], true);
     #[cfg(unix)]
     {
@@ -413,6 +509,10 @@ fn a_holder_listens_where_holes_are_punched_from_unless_circuits_stay_circuits()
     assert!(lines[0]["listening"].as_str().is_some_and(|at| at.starts_with("/ip4/127.0.0.1/tcp/")), "{lines:?}");
     let lines = first(&["--listen", LOOPBACK]);
     assert_eq!(lines[0]["all"].as_array().unwrap().len(), 1, "only there: {lines:?}");
+    // There is something to say first, and no address in it.
+    let lines = first(&["--no-dcutr", "--metrics", "127.0.0.1:0"]);
+    assert!(lines[0]["metrics"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")), "{lines:?}");
+    assert!(lines.iter().all(|line| line.get("listening").is_none()), "{lines:?}");
 }
 
 /// What a holder says up to its reservation.

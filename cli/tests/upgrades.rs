@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
     unreachable_pub,
     dead_code
 )]

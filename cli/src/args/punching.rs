@@ -32,6 +32,16 @@ impl Punching {
         true
     }
 
+    /// Of who has no circuits.
+    pub(super) fn check(self) -> Result<(), Unusable> {
+        let option = match (self.off, self.private) {
+            (true, _) => "--no-dcutr",
+            (_, true) => "--private",
+            _ => return Ok(()),
+        };
+        fail(format!("{option} is about circuits, which come through relays; give --auto-relay RELAY too"))
+    }
+
     /// Changes what the configuration says.
     pub(crate) fn apply(self, config: &mut Option<Config>) {
         if self.off {

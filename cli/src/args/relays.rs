@@ -28,6 +28,7 @@ pub(crate) struct Listen {
     pub(crate) serving: Serving,
     /// At which reservations are held.
     pub(crate) relays: Vec<Multiaddr>,
+    pub(crate) punching: Punching,
 }
 
 /// `None`: what the configuration says.
@@ -48,22 +49,25 @@ pub(crate) struct Reserve {
 }
 
 pub(super) fn listen(parser: &mut Parser) -> Result<Command, Unusable> {
-    let (mut serving, mut relays) = (Serving::default(), Vec::new());
+    let (mut serving, mut relays, mut punching) = (Serving::default(), Vec::new(), Punching::default());
     while let Some(arg) = next(parser)? {
         match arg {
             Word::Option(o) if is_help(&o) => return Ok(Command::Print(help::LISTEN)),
             Word::Option(o) if o == "--auto-relay" => relays.extend(some_relays(parser)?),
-            Word::Option(o) if serving.mapping.option(&o, parser)? => {}
+            Word::Option(o) if punching.option(&o) || serving.mapping.option(&o, parser)? => {}
             Word::Value(word) => {
                 return fail(format!("{word:?} is in the way; addresses to listen on come behind --listen"));
             }
             Word::Option(option) => serving.option(&option, parser, "tidewire listen --help")?,
         }
     }
+    if relays.is_empty() && !serving.addresses.iter().any(Multiaddr::is_relayed) {
+        punching.check()?;
+    }
     // Who is reached through relays punches holes too.
     let usual = if relays.is_empty() { serving.usual() } else { super::EVERYWHERE };
     serving.check(Some(usual))?;
-    Ok(Command::Listen(Listen { serving, relays }))
+    Ok(Command::Listen(Listen { serving, relays, punching }))
 }
 
 pub(super) fn relay(parser: &mut Parser) -> Result<Command, Unusable> {

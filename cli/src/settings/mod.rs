@@ -18,6 +18,7 @@ mod rules;
 mod value;
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use tidewire_tokio::NodeConfig;
 use toml::de::{DeTable, DeValue};
@@ -43,6 +44,14 @@ pub(crate) struct Entry {
     set: fn(&mut NodeConfig, &DeValue<'_>) -> Result<(), String>,
 }
 
+/// Two lines of a table, the first of which is the lesser.
+struct Order {
+    key: &'static str,
+    least: &'static str,
+    most: &'static str,
+    fits: fn(&NodeConfig) -> bool,
+}
+
 macro_rules! section {
     // What is there only where it is asked for: the file gives its numbers, not whether it is there.
     ($all:ident, $key:literal, $title:literal, |$c:ident| Some($place:expr), { $($fields:tt)* }) => {
@@ -51,7 +60,7 @@ macro_rules! section {
     ($all:ident, $key:literal, $title:literal, |$c:ident| $place:expr, { $($fields:tt)* }) => {
         section!($all, $key, $title, |$c| $place, $place, { $($fields)* });
     };
-    ($all:ident, $key:literal, $title:literal, |$c:ident| $read:expr, $write:expr, { $($field:ident: $meaning:literal,)* }) => {
+    ($all:ident, $key:literal, $title:literal, |$c:ident| $read:expr, $write:expr, { $($field:ident: $meaning:literal $(in $range:expr)?,)* }) => {
         $all.push(Section {
             key: $key,
             title: $title,
@@ -60,7 +69,9 @@ macro_rules! section {
                 meaning: $meaning,
                 show: |$c| Value::show(&$read.$field),
                 set: |$c, value| {
-                    $write.$field = Value::read(value)?;
+                    let read = Value::read(value)?;
+                    $(let read = super::within(read, &$range)?;)?
+                    $write.$field = read;
                     Ok(())
                 },
             }),*],
@@ -109,7 +120,7 @@ pub(crate) fn read(path: &Path, mut config: NodeConfig) -> Result<NodeConfig, St
         let why = error.message().lines().collect::<Vec<_>>().join(", ");
         format!("--config {name}, line {line}: this is not TOML: {why}")
     })?;
-    apply("", table.get_ref(), &mut config, &sections()).map_err(|(at, why)| {
+    take(table.get_ref(), &mut config).map_err(|(at, why)| {
         let line = line(&text, at);
         format!("--config {name}, line {line}: {why}")
     })?;
@@ -150,6 +161,47 @@ fn load(path: &Path) -> Result<String, String> {
 }
 
 type At = (usize, String);
+
+fn take(table: &DeTable<'_>, config: &mut NodeConfig) -> Result<(), At> {
+    let sections = sections();
+    apply("", table, config, &sections)?;
+    for Order { key, least, most, fits } in of_punches::ORDERS {
+        let paths = [join(key, least), join(key, most)];
+        // What is wrong though the file has neither is no mistake of the file's.
+        if let Some(at) = paths.iter().find_map(|path| place(table, path)).filter(|_| !fits(config)) {
+            let [(least, low), (most, high)] = paths.map(|path| {
+                let value = shown(&path, config, &sections);
+                (path, value)
+            });
+            return Err((at, format!("{least} is {low}, but {most}, which it may not exceed, is {high}")));
+        }
+    }
+    Ok(())
+}
+
+/// Where the value of this path stands.
+fn place(table: &DeTable<'_>, path: &str) -> Option<usize> {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let (_, value) = table.iter().find(|(name, _)| name.get_ref().as_ref() == first)?;
+    match (rest, value.get_ref()) {
+        (None, _) => Some(value.span().start),
+        (Some(rest), DeValue::Table(inner)) => place(inner, rest),
+        (Some(_), _) => None,
+    }
+}
+
+fn shown(path: &str, config: &NodeConfig, sections: &[Section]) -> String {
+    let mut entries = sections.iter().flat_map(|section| section.entries.iter().map(move |entry| (section.key, entry)));
+    entries.find(|(key, entry)| join(key, entry.name) == path).map_or(String::new(), |(_, entry)| (entry.show)(config))
+}
+
+/// What was read, if it is one of these.
+fn within<T: Value + PartialOrd>(read: T, range: &RangeInclusive<T>) -> Result<T, String> {
+    if range.contains(&read) {
+        return Ok(read);
+    }
+    Err(format!("expected {} to {}, got {}", range.start().show(), range.end().show(), read.show()))
+}
 
 fn apply(prefix: &str, table: &DeTable<'_>, config: &mut NodeConfig, sections: &[Section]) -> Result<(), At> {
     let entries = || sections.iter().filter(|section| section.key == prefix).flat_map(|section| &section.entries);

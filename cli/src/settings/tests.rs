@@ -87,7 +87,7 @@ fn default() -> NodeConfig {
 fn read_text(text: &str) -> Result<NodeConfig, String> {
     let table = DeTable::parse(text).unwrap();
     let mut config = default();
-    apply("", table.get_ref(), &mut config, &sections()).map(|()| config).map_err(|(at, why)| {
+    take(table.get_ref(), &mut config).map(|()| config).map_err(|(at, why)| {
         let line = line(text, at);
         format!("{line}: {why}")
     })
@@ -230,6 +230,18 @@ fn what_is_wrong_is_said_with_its_line_and_what_was_meant() {
             "[port_mapping.mapper]\nrouter_port = 65536",
             "2: port_mapping.mapper.router_port: expected a whole number up to",
         ),
+        ("[host.punching]\ntries = 0", "2: host.punching.tries: expected 1 to 100, got 0"),
+        ("[host.punching]\n\ntries = 100000", "3: host.punching.tries: expected 1 to 100, got 100_000"),
+        (
+            "[host.punching]\npunch_timeout = \"never\"",
+            "2: host.punching.punch_timeout: expected \"1ms\" to \"1h\", got",
+        ),
+        ("[host.punching.addresses]\nmax = 0", "2: host.punching.addresses.max: expected 1 to 256, got 0"),
+        (
+            "[host.punching]\nbackoff = \"1s\"\nwait_floor = \"2s\"",
+            "3: host.punching.wait_floor is \"2s\", but host.punching.wait_cap, which it may not exceed, is \"1s\"",
+        ),
+        ("host.punching.wait_cap = \"50ms\"", "1: host.punching.wait_floor is \"100ms\", but host.punching.wait_cap"),
         ("[upgrade]\nearly_muxer = \"yes\"", "2: upgrade.early_muxer: expected true or false, got \"yes\""),
     ];
     for (text, part) in table {

@@ -190,7 +190,8 @@ fn a_simulated_world_of_many_fits_the_terminal_too() {
         )
     };
     let file = format!(
-        "{{\"tidewire_sim_trace\":1,\"seed\":7,\"why\":\"a\\u001b[2Jb\",\"hosts\":[{}],\"further\":1}}\n{}{}{{\"at_ns\":6,\"what\":\"unheard of\"}}\n",
+        "{{\"tidewire_sim_trace\":1,\"seed\":7,\"why\":\"a\\u001b[2Jb {}\",\"hosts\":[{}],\"further\":1}}\n{}{}{{\"at_ns\":6,\"what\":\"unheard of\"}}\n",
+        "Report { peer: 1,\\n }".repeat(40),
         hosts.join(","),
         record(0, 39),
         record(39, 3)
@@ -199,6 +200,7 @@ fn a_simulated_world_of_many_fits_the_terminal_too() {
         let lines = simulated(file.as_bytes(), width);
         assert!(lines.iter().all(|line| !line.contains('\x1b')), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("others")), "{lines:#?}");
+        assert!(lines[1].starts_with("it failed: a\\u{1b}[2Jb Report") && lines[1].ends_with(" .."), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("unheard of")), "{lines:#?}");
         assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
     }

@@ -235,7 +235,7 @@ pub enum DialError {
     #[error("the relay refuses: {0}")]
     Refused(Status),
     /// It does not speak the hop protocol.
-    #[error("the peer is no relay: it does not speak the hop protocol")]
+    #[error("the peer is no relay, or it is shutting down: it does not speak the hop protocol")]
     Unsupported,
     /// It gave no answer that can be used.
     #[error("the relay gave no answer: {0}")]

@@ -2,7 +2,7 @@
 
 use super::PortMapConfig;
 use super::announce::Announcements;
-use super::gateway::Place;
+use super::gateway::{Asked, Place};
 use super::held::{By, Held};
 use super::wake::Wake;
 use crate::clock::Clock;
@@ -13,7 +13,7 @@ use std::task::Waker;
 use tidewire_core::{EventMachine, Multiaddr, Seed, Time};
 use tidewire_host::addresses::PortMapping;
 use tidewire_portmap::wire::MAX_DATAGRAM;
-use tidewire_portmap::{Action, Event, Gateway, Mapper, MappingId, Misuse, Transport};
+use tidewire_portmap::{Action, Event, Gateway, Mapper, MappingId, Misuse, Refusal, Transport};
 
 const CLOSED: &str = "nobody listens there any more";
 const OVER: &str = "the node is shut down";
@@ -190,10 +190,7 @@ impl Driver {
         }
         for port in self.wanted.difference(&self.refused).copied().collect::<Vec<_>>() {
             self.refused.insert(port);
-            self.failed(
-                port,
-                "no router is known: there is no default route, or this system does not tell it; say which one it is",
-            );
+            self.failed(port, &Asked::Nobody.silent());
         }
     }
 
@@ -234,6 +231,10 @@ impl Driver {
             Event::Mapped { port, external, by, .. } => self.mapped((By::Mapper, &by.to_string()), port, external),
             Event::Lost { mapping, why, .. } => self.lost(By::Mapper, port(mapping), &why.to_string()),
             Event::Failed { mapping, why, again } => {
+                let why = match why {
+                    Refusal::NoAnswer { gateway } => Asked::new(Some(gateway), self.config.gateway).silent(),
+                    why => why.to_string(),
+                };
                 self.failed(port(mapping), &format!("{why}; tried again in {} s", again.as_secs()));
             }
             Event::Unmapped { mapping, .. } => {
@@ -302,7 +303,8 @@ impl Driver {
         use super::upnp::Said;
         let now = self.clock.now();
         let nobody = self.mapper.protocol().is_none();
-        self.upnp.want(now, self.place.local, &self.wanted, nobody);
+        let asked = Asked::new(self.place.gateway.map(|gateway| gateway.address), self.config.gateway);
+        self.upnp.want(now, self.place.local, asked, &self.wanted, nobody);
         while let Some(said) = self.upnp.poll() {
             match said {
                 Said::Mapped { port, external } => self.mapped((By::Upnp, "UPnP"), port, external),

@@ -31,6 +31,64 @@ impl Place {
     }
 }
 
+/// Who is asked by PCP and NAT-PMP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The router of the configuration.
+    Given(IpAddr),
+    /// That of the default route.
+    Route(IpAddr),
+    Nobody,
+}
+
+impl Asked {
+    pub(super) const fn new(router: Option<IpAddr>, configured: Option<IpAddr>) -> Asked {
+        match (router, configured) {
+            (None, _) => Asked::Nobody,
+            (Some(ip), Some(_)) => Asked::Given(ip),
+            (Some(ip), None) => Asked::Route(ip),
+        }
+    }
+
+    /// That it does not answer, and what to do.
+    pub(super) fn silent(self) -> String {
+        let by = "does not answer by PCP or NAT-PMP";
+        match self {
+            Asked::Given(ip) => format!("{ip}, the router that was given, {by}: {}", self.remedy()),
+            Asked::Route(ip) => format!("{ip}, the router of the default route, {by}: {}", self.remedy()),
+            Asked::Nobody => {
+                format!(
+                    "no router is known: there is no default route, or this system does not tell it; {}",
+                    self.remedy()
+                )
+            }
+        }
+    }
+
+    /// The same where a search by UPnP found nobody either, or somebody of no use.
+    #[cfg(feature = "upnp")]
+    pub(super) fn not_found(self, error: Option<&str>) -> String {
+        let error = error.map_or(String::new(), |error| format!(" ({error})"));
+        let nobody = format!("no router answers by PCP, NAT-PMP or UPnP{error}");
+        let asked = match self {
+            Asked::Given(ip) => format!("{ip}, the router that was given, was asked by the first two"),
+            Asked::Route(ip) => format!("{ip}, the router of the default route, was asked by the first two"),
+            Asked::Nobody => "by the first two nobody was asked, for no default route is known".into(),
+        };
+        format!("{nobody}; {asked}: {}", self.remedy())
+    }
+
+    const fn remedy(self) -> &'static str {
+        match self {
+            Asked::Given(_) => {
+                "look whether that is the router's address, and whether port mapping is switched on there"
+            }
+            Asked::Route(_) => "port mapping may be switched off there",
+            Asked::Nobody => "say which one it is",
+        }
+    }
+}
+
 /// Our own address on the way to this one. Nothing is sent.
 fn towards(there: IpAddr) -> io::Result<IpAddr> {
     let any: IpAddr =
@@ -117,6 +175,23 @@ mod tests {
     fn the_address_is_read_as_the_kernel_writes_it() {
         let line = "eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
         assert_eq!(gateway_of(&format!("{HEAD}{line}")), Some(Ipv4Addr::new(192, 168, 1, 1)));
+    }
+
+    #[test]
+    fn who_keeps_silent_is_named_with_what_helps() {
+        let ip = IpAddr::from([192, 0, 2, 77]);
+        let given = Asked::new(Some(ip), Some(ip)).silent();
+        assert!(
+            given.starts_with("192.0.2.77, the router that was given, does not answer by PCP or NAT-PMP"),
+            "{given}"
+        );
+        let route = Asked::new(Some(ip), None).silent();
+        assert!(
+            route.ends_with("NAT-PMP: port mapping may be switched off there") && !route.contains("given"),
+            "{route}"
+        );
+        let nobody = Asked::new(None, Some(ip)).silent();
+        assert!(nobody.starts_with("no router is known") && nobody.ends_with("say which one it is"), "{nobody}");
     }
 
     #[test]

@@ -8,8 +8,9 @@
 //! When the router is found to speak the other protocols after all, leases are not renewed and run out: giving one back might take
 //! the new mapping with it, since routers keep one table for all three.
 
+use super::gateway::Asked;
 use super::wake::Wake;
-use igd_next::{AddPortError, Gateway, PortMappingProtocol, SearchOptions, search_gateway};
+use igd_next::{AddPortError, Gateway, PortMappingProtocol, SearchError, SearchOptions, search_gateway};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -92,8 +93,8 @@ impl Client {
         Client { config, wake, silent: None, due: Time::NEVER, worker: None, asked, held, over: false }
     }
 
-    /// These ports are wanted at this address. `nobody`: it is not known to speak another protocol.
-    pub(super) fn want(&mut self, now: Time, local: Option<IpAddr>, ports: &BTreeSet<u16>, nobody: bool) {
+    /// These ports are wanted at this address. `asked`: by the other protocols. `nobody`: it is not known to speak one of them.
+    pub(super) fn want(&mut self, now: Time, local: Option<IpAddr>, asked: Asked, ports: &BTreeSet<u16>, nobody: bool) {
         let (Some(config), Some(local @ IpAddr::V4(_))) = (&self.config, local) else { return };
         if self.worker.is_none() {
             self.due = Time::NEVER;
@@ -106,7 +107,7 @@ impl Client {
                 self.due = begin;
                 return;
             }
-            match Worker::start(config.clone(), local, self.wake.clone()) {
+            match Worker::start(config.clone(), local, asked, self.wake.clone()) {
                 Ok(worker) => self.worker = Some(worker),
                 Err(_) => {
                     // Without a thread for it: later, perhaps.
@@ -188,6 +189,7 @@ struct Lease {
 struct Worker {
     config: UpnpConfig,
     local: IpAddr,
+    asked: Asked,
     said: Sender<Said>,
     wake: Arc<Wake>,
     wanted: BTreeSet<u16>,
@@ -197,10 +199,15 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(config: UpnpConfig, local: IpAddr, wake: Arc<Wake>) -> io::Result<(Sender<Ask>, Receiver<Said>)> {
+    fn start(
+        config: UpnpConfig,
+        local: IpAddr,
+        asked: Asked,
+        wake: Arc<Wake>,
+    ) -> io::Result<(Sender<Ask>, Receiver<Said>)> {
         let ((ask, asks), (said, answers)) = (channel(), channel());
         let (wanted, leases) = (BTreeSet::new(), BTreeMap::new());
-        let worker = Worker { config, local, said, wake, wanted, renew: true, gateway: None, leases };
+        let worker = Worker { config, local, asked, said, wake, wanted, renew: true, gateway: None, leases };
         std::thread::Builder::new().name("tidewire-upnp".into()).spawn(move || worker.run(&asks))?;
         Ok((ask, answers))
     }
@@ -331,8 +338,9 @@ impl Worker {
         options.broadcast_address = self.config.search_at;
         options.allowed_gateway_ips.clone_from(&self.config.trusted);
         (options.timeout, options.single_search_timeout) = (Some(self.config.search), Some(self.config.search));
-        let found = search_gateway(options).map_err(|error| {
-            format!("no router answers by PCP, NAT-PMP or UPnP ({error}): port mapping may be switched off there")
+        let found = search_gateway(options).map_err(|error| match error {
+            SearchError::NoResponseWithinTimeout => self.asked.not_found(None),
+            error => self.asked.not_found(Some(&error.to_string())),
         })?;
         Ok(self.gateway.insert(found).clone())
     }

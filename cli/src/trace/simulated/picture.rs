@@ -27,7 +27,7 @@ pub(in super::super) fn lines(world: &World, width: usize, output: &Output) -> V
     let header = &world.header;
     let mut lines = vec![format!("a simulated world, seed {}, after {}", header.seed, clock(header.now_ns))];
     if let Some(why) = &header.why {
-        lines.push(output.paint(Style::Yellow, &format!("it failed: {}", flat(why))));
+        lines.push(output.paint(Style::Yellow, &cut(&format!("it failed: {}", flat(why)), width)));
     }
     if header.left_out > 0 {
         lines.push(format!("{} earlier records are left out", header.left_out));
@@ -45,6 +45,16 @@ pub(in super::super) fn lines(world: &World, width: usize, output: &Output) -> V
     lines.push(output.paint(Style::Dim, "├▶ on its way   ● arrived   ✕ lost   ◆ of a host"));
     lines.push(format!("{} records", world.records.len()));
     lines
+}
+
+/// A failed assertion may show a whole report: of that its beginning.
+fn cut(text: &str, width: usize) -> String {
+    const MORE: &str = " ..";
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(width.saturating_sub(MORE.len())).collect();
+    format!("{}{MORE}", head.trim_end())
 }
 
 fn legend(place: &Place) -> String {
