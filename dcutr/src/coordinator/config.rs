@@ -1,6 +1,6 @@
 //! Every number of the coordinator, and where it comes from.
 
-use crate::candidate;
+use crate::{Plan, candidate};
 use core::time::Duration;
 
 /// The numbers of a [`Coordinator`](super::Coordinator).
@@ -117,6 +117,11 @@ impl Config {
     pub(super) fn wait(&self, units: u32, rtt: Option<Duration>) -> Duration {
         let unit = rtt.unwrap_or(self.wait_unknown).min(self.wait_cap).max(self.wait_floor);
         unit.saturating_mul(units)
+    }
+
+    /// The plan of a socket that is accepted inside a window.
+    pub(super) fn accepted_plan(&self, rtt: Option<Duration>) -> Plan {
+        Plan::ListenFirst { wait: self.wait(self.accepted_waits, rtt) }
     }
 
     /// How long a window stays open: the stream, and the dial after it.

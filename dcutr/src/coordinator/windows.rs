@@ -76,7 +76,7 @@ impl Turn<'_> {
             self.shared.windows.remove(*ip, self.id);
         }
         let config = &self.shared.config;
-        let (until, wait) = (self.shared.now + config.window(), config.wait(config.accepted_waits, rtt));
+        let (until, plan) = (self.shared.now + config.window(), config.accepted_plan(rtt));
         let mut ips: Vec<IpAddr> =
             targets.iter().filter_map(|target| Some(target.address.ip()?.to_canonical())).collect();
         ips.sort_unstable();
@@ -87,7 +87,6 @@ impl Turn<'_> {
         }
         // A socket that is being upgraded goes on being upgraded.
         let arriving = before.as_ref().map_or(0, |window| window.arriving);
-        let plan = Plan::ListenFirst { wait };
         if !ips.is_empty() {
             self.shared.act(Action::Window { peer: self.id, ips: ips.clone(), plan, until });
         } else if before.is_some_and(|window| !window.ips.is_empty()) {
@@ -98,8 +97,7 @@ impl Turn<'_> {
 
     /// The round trip is known now. Sockets that were accepted before keep their plan.
     pub(super) fn time_window(&mut self, rtt: Duration) {
-        let config = &self.shared.config;
-        let plan = Plan::ListenFirst { wait: config.wait(config.accepted_waits, Some(rtt)) };
+        let plan = self.shared.config.accepted_plan(Some(rtt));
         let Some(window) = self.punch.window.as_mut().filter(|window| window.plan != plan) else { return };
         window.plan = plan;
         let (ips, until) = (window.ips.clone(), window.until);

@@ -255,11 +255,11 @@ impl Host {
         let role = entry.upgraded.as_ref().map_or(Role::Initiator, |upgraded| upgraded.role);
         let (relayed, connection_name) = (remote.is_relayed(), named(connection));
         let punching = &mut self.punching;
-        let _ = if relayed {
-            punching.circuits.insert(connection, peer).is_none()
+        if relayed {
+            punching.circuits.insert(connection, peer);
         } else {
-            punching.known.insert(connection)
-        };
+            punching.known.insert(connection);
+        }
         punching.arriving.remove(&connection);
         let dial = punching.by_connection.remove(&connection);
         if relayed {
